@@ -1,0 +1,118 @@
+//! The handle of an append: when it is stored, and how a caller waits for that.
+
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::block::{block_on, block_until};
+use crate::shared::Shared;
+use crate::{Durability, Error, Lsn, Result};
+
+/// An append on its way. Dropping it cancels nothing.
+///
+/// Wait with [`Commit::wait`], or `.await` it on any runtime: polling never does I/O.
+///
+/// ```
+/// # use wal_core::{Lsn, Options, Wal, sim::SimStorage};
+/// # let (wal, _) = Wal::open(SimStorage::new(1), Options::default())?;
+/// let first = wal.append("one")?;
+/// let second = wal.append("two")?;
+/// assert_eq!(second.wait()?, Lsn::new(1)..Lsn::new(2));
+/// assert!(first.is_ready());
+/// # Ok::<(), wal_core::Error>(())
+/// ```
+#[must_use = "an append is not durable before its commit is ready"]
+#[derive(Debug)]
+pub struct Commit {
+    shared: Arc<Shared>,
+    lsns: Range<Lsn>,
+    durability: Durability,
+    ticket: Option<u64>,
+}
+
+impl Commit {
+    pub(crate) fn new(shared: Arc<Shared>, lsns: Range<Lsn>, durability: Durability) -> Self {
+        Commit {
+            shared,
+            lsns,
+            durability,
+            ticket: None,
+        }
+    }
+
+    /// The LSNs of the append's records: assigned already, but a promise only once
+    /// the commit is ready.
+    #[must_use]
+    pub fn lsns(&self) -> Range<Lsn> {
+        self.lsns.clone()
+    }
+
+    /// Whether the append has reached the durability it asked for.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.shared.durable() >= self.lsns.end
+            || (self.durability == Durability::Accepted
+                && self.shared.state.lock().written >= self.lsns.end)
+    }
+
+    /// Blocks until the append has reached the durability it asked for.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] if a write or sync failed first: whether the append is
+    /// stored is then unknown until the log is opened again.
+    pub fn wait(self) -> Result<Range<Lsn>> {
+        block_on(self)
+    }
+
+    /// As [`Commit::wait`], for at most `limit`. The commit can be waited for again.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; [`Error::Poisoned`] as for [`Commit::wait`].
+    pub fn wait_timeout(&mut self, limit: Duration) -> Result<Range<Lsn>> {
+        let deadline = Instant::now() + limit;
+        block_until(self, Some(deadline)).unwrap_or(Err(Error::Timeout(limit)))
+    }
+}
+
+impl Future for Commit {
+    type Output = Result<Range<Lsn>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let end = self.lsns.end;
+        if self.shared.durable() >= end {
+            return Poll::Ready(Ok(self.lsns.clone()));
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.state.lock();
+        let reached = shared.durable() >= end
+            || (self.durability == Durability::Accepted && state.written >= end);
+        if reached {
+            return Poll::Ready(Ok(self.lsns.clone()));
+        }
+        if let Some(cause) = &state.failure {
+            return Poll::Ready(Err(shared.poisoned(cause)));
+        }
+        let waiters = match self.durability {
+            Durability::Durable => &mut state.until_durable,
+            Durability::Accepted => &mut state.until_written,
+        };
+        self.ticket = Some(waiters.register(end, self.ticket, context.waker()));
+        Poll::Pending
+    }
+}
+
+impl Drop for Commit {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket else {
+            return;
+        };
+        let mut state = self.shared.state.lock();
+        match self.durability {
+            Durability::Durable => state.until_durable.forget(self.lsns.end, ticket),
+            Durability::Accepted => state.until_written.forget(self.lsns.end, ticket),
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! The frame: appends committed together under one checksum.
+//!
+//! `docs/FORMAT.md` draws every byte: a fixed header, a table with the length
+//! and checksum of each record, the payload, zeros up to the alignment. The
+//! header's checksum is seeded with log, writer, segment and offset, so bytes
+//! that lie there from an earlier use of the file never pass. It also covers
+//! the table's checksum, so lengths are believed only after they are verified,
+//! and no allocation is ever sized by a number that was not.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::Lsn;
+use crate::checksum::{chain, crc, crc_more, record_crc};
+use crate::codec::Fields;
+
+/// Bytes of a frame header.
+pub(crate) const HEADER_BYTES: usize = 80;
+/// Bytes of a record's entry in the table.
+pub(crate) const ENTRY_BYTES: usize = 8;
+/// The first four bytes of every frame.
+const MAGIC: [u8; 4] = *b"WALf";
+
+/// What a frame is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// Records.
+    Records,
+    /// No records: says how far the log is durable and what was released.
+    Mark,
+    /// A mark that ends a writer's term: the log was closed, all of it durable.
+    Close,
+    /// No records: the segment is continued by the next one, whose name is durable.
+    Seal,
+}
+
+impl Kind {
+    fn code(self) -> u8 {
+        match self {
+            Kind::Records => 1,
+            Kind::Mark => 2,
+            Kind::Close => 3,
+            Kind::Seal => 4,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Kind> {
+        [Kind::Records, Kind::Mark, Kind::Close, Kind::Seal]
+            .into_iter()
+            .find(|kind| kind.code() == code)
+    }
+}
+
+/// What a frame header says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FrameHeader {
+    pub(crate) kind: Kind,
+    pub(crate) records: u32,
+    pub(crate) table_crc: u32,
+    pub(crate) payload_bytes: u64,
+    pub(crate) first: Lsn,
+    /// W as known when the frame was built.
+    pub(crate) durable: Lsn,
+    pub(crate) released: Lsn,
+    /// The chain value before the first record.
+    pub(crate) chain: u64,
+    /// Microseconds since 1970.
+    pub(crate) time: i64,
+}
+
+impl FrameHeader {
+    pub(crate) fn encode(&self, seed: u32, offset: u64) -> [u8; HEADER_BYTES] {
+        let mut out = BytesMut::with_capacity(HEADER_BYTES);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[self.kind.code(), 0, 0, 0]);
+        out.extend_from_slice(&self.records.to_le_bytes());
+        out.extend_from_slice(&self.table_crc.to_le_bytes());
+        for field in [
+            self.payload_bytes,
+            self.first.get(),
+            self.durable.get(),
+            self.released.get(),
+            self.chain,
+        ] {
+            out.extend_from_slice(&field.to_le_bytes());
+        }
+        out.extend_from_slice(&self.time.to_le_bytes());
+        out.resize(HEADER_BYTES - 4, 0);
+        let sum = header_crc(seed, offset, &out);
+        out.extend_from_slice(&sum.to_le_bytes());
+        let mut header = [0; HEADER_BYTES];
+        header.copy_from_slice(&out);
+        header
+    }
+
+    /// The header at `offset` of a segment with this seed, or why there is none.
+    pub(crate) fn decode(bytes: &[u8], seed: u32, offset: u64) -> Result<Self, &'static str> {
+        const SHORT: &str = "the segment ends inside a frame header";
+        let (covered, rest) = bytes.split_at_checked(HEADER_BYTES - 4).ok_or(SHORT)?;
+        let mut fields = Fields(covered);
+        if fields.bytes() != Some(MAGIC) {
+            return Err("no frame here");
+        }
+        if Fields(rest).u32() != Some(header_crc(seed, offset, covered)) {
+            return Err("frame header has a wrong checksum, or is of another segment");
+        }
+        let kind = fields.u8().and_then(Kind::from_code);
+        if fields.bytes() != Some([0; 3]) {
+            return Err("frame header has an unknown flag");
+        }
+        let header = Self::decode_fields(kind.ok_or("frame of an unknown kind")?, &mut fields);
+        header.ok_or(SHORT)
+    }
+
+    fn decode_fields(kind: Kind, fields: &mut Fields<'_>) -> Option<Self> {
+        Some(FrameHeader {
+            kind,
+            records: fields.u32()?,
+            table_crc: fields.u32()?,
+            payload_bytes: fields.u64()?,
+            first: Lsn::new(fields.u64()?),
+            durable: Lsn::new(fields.u64()?),
+            released: Lsn::new(fields.u64()?),
+            chain: fields.u64()?,
+            time: fields.i64()?,
+        })
+    }
+
+    /// Bytes of header, table and payload; `None` if no segment can hold that many.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        (u64::from(self.records) * ENTRY_BYTES as u64 + HEADER_BYTES as u64)
+            .checked_add(self.payload_bytes)
+            .filter(|bytes| *bytes <= 1 << 40)
+    }
+
+    /// One past the last record.
+    pub(crate) fn end(&self) -> Lsn {
+        self.first.plus(u64::from(self.records))
+    }
+}
+
+fn header_crc(seed: u32, offset: u64, covered: &[u8]) -> u32 {
+    crc_more(crc_more(seed, &offset.to_le_bytes()), covered)
+}
+
+/// A whole frame that was read and verified.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    pub(crate) header: FrameHeader,
+    table: Bytes,
+    payload: Bytes,
+    /// The chain value after the last record.
+    pub(crate) chain_after: u64,
+}
+
+impl Frame {
+    /// Verifies the frame with this header; `bytes` holds exactly header, table and payload.
+    pub(crate) fn verify(header: FrameHeader, bytes: &Bytes) -> Result<Frame, &'static str> {
+        const SHORT: &str = "the segment ends inside a frame";
+        let table_end = HEADER_BYTES + header.records as usize * ENTRY_BYTES;
+        if header.bytes() != Some(bytes.len() as u64) || table_end > bytes.len() {
+            return Err(SHORT);
+        }
+        let table = bytes.slice(HEADER_BYTES..table_end);
+        let payload = bytes.slice(table_end..);
+        if crc(&table) != header.table_crc {
+            return Err("the table of records has a wrong checksum");
+        }
+        let mut rest = payload.as_ref();
+        let mut lsn = header.first;
+        let mut chain_after = header.chain;
+        for (length, sum) in entries(&table) {
+            let (record, after) = rest
+                .split_at_checked(length as usize)
+                .ok_or("a record is longer than its frame")?;
+            if record_crc(lsn, record) != sum {
+                return Err("a record has a wrong checksum");
+            }
+            chain_after = chain(chain_after, length, sum);
+            lsn = lsn.plus(1);
+            rest = after;
+        }
+        if !rest.is_empty() {
+            return Err("a frame is longer than its records");
+        }
+        Ok(Frame {
+            header,
+            table,
+            payload,
+            chain_after,
+        })
+    }
+
+    /// The records in order, without copying.
+    pub(crate) fn into_records(self) -> Records {
+        Records {
+            next: self.header.first,
+            frame: self,
+            entry: 0,
+            offset: 0,
+        }
+    }
+
+    /// Lengths and checksums of the records, and their payload, for copying.
+    pub(crate) fn parts(&self) -> (impl Iterator<Item = u32> + '_, Bytes) {
+        (
+            entries(&self.table).map(|(length, _)| length),
+            self.payload.clone(),
+        )
+    }
+}
+
+fn entries(table: &[u8]) -> impl Iterator<Item = (u32, u32)> + '_ {
+    table.chunks_exact(ENTRY_BYTES).map_while(|entry| {
+        let mut fields = Fields(entry);
+        Some((fields.u32()?, fields.u32()?))
+    })
+}
+
+/// The records of one frame, in order.
+#[derive(Debug)]
+pub(crate) struct Records {
+    frame: Frame,
+    next: Lsn,
+    entry: usize,
+    offset: usize,
+}
+
+impl Iterator for Records {
+    type Item = (Lsn, Bytes);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.frame.table.get(self.entry..self.entry + ENTRY_BYTES)?;
+        let end = self.offset + Fields(entry).u32()? as usize;
+        // `verify` has proved that all lengths together are the payload's.
+        let payload = (end <= self.frame.payload.len())
+            .then(|| self.frame.payload.slice(self.offset..end))?;
+        let lsn = self.next;
+        self.entry += ENTRY_BYTES;
+        self.offset = end;
+        self.next = lsn.plus(1);
+        Some((lsn, payload))
+    }
+}
+
+/// Collects the records of one frame while it is built.
+#[derive(Debug)]
+pub(crate) struct FrameBuilder {
+    first: Lsn,
+    chain_before: u64,
+    chain: u64,
+    table: BytesMut,
+    payload: Vec<Bytes>,
+    payload_bytes: u64,
+    records: u32,
+}
+
+impl FrameBuilder {
+    pub(crate) fn new(first: Lsn, chain: u64, records: usize) -> Self {
+        FrameBuilder {
+            first,
+            chain_before: chain,
+            chain,
+            table: BytesMut::with_capacity(records * ENTRY_BYTES),
+            payload: Vec::new(),
+            payload_bytes: 0,
+            records: 0,
+        }
+    }
+
+    /// Adds records: their payload in chunks, none of which splits a record, and their lengths.
+    pub(crate) fn push(&mut self, chunks: Vec<Bytes>, lengths: impl IntoIterator<Item = u32>) {
+        let mut lengths = lengths.into_iter().peekable();
+        for chunk in &chunks {
+            let mut rest = chunk.as_ref();
+            while let Some(length) = lengths.next_if(|length| *length as usize <= rest.len()) {
+                let (record, after) = rest.split_at(length as usize);
+                self.entry(record);
+                rest = after;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            self.payload_bytes += chunk.len() as u64;
+        }
+        for _ in lengths {
+            self.entry(&[]); // what is left over has no bytes
+        }
+        self.payload.extend(chunks);
+    }
+
+    fn entry(&mut self, record: &[u8]) {
+        let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
+        let sum = record_crc(self.first.plus(u64::from(self.records)), record);
+        self.table.extend_from_slice(&length.to_le_bytes());
+        self.table.extend_from_slice(&sum.to_le_bytes());
+        self.chain = chain(self.chain, length, sum);
+        self.records += 1;
+    }
+
+    /// One past the last record, and the chain value after it.
+    pub(crate) fn end(&self) -> (Lsn, u64) {
+        (self.first.plus(u64::from(self.records)), self.chain)
+    }
+
+    /// Bytes of header, table and payload.
+    pub(crate) fn bytes(&self) -> u64 {
+        (HEADER_BYTES + self.table.len()) as u64 + self.payload_bytes
+    }
+
+    /// The frame's bytes for this place, unpadded. `note` says what goes into the header
+    /// besides the records: kind, durable and released LSN, time.
+    pub(crate) fn finish(self, note: Note, seed: u32, offset: u64) -> Vec<Bytes> {
+        let header = FrameHeader {
+            kind: note.kind,
+            records: self.records,
+            table_crc: crc(&self.table),
+            payload_bytes: self.payload_bytes,
+            first: self.first,
+            durable: note.durable,
+            released: note.released,
+            chain: self.chain_before,
+            time: note.time,
+        };
+        let mut head = BytesMut::with_capacity(HEADER_BYTES + self.table.len());
+        head.extend_from_slice(&header.encode(seed, offset));
+        head.extend_from_slice(&self.table);
+        let mut parts = Vec::with_capacity(self.payload.len() + 2);
+        parts.push(head.freeze());
+        parts.extend(self.payload);
+        parts
+    }
+}
+
+/// What a frame header says besides its records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Note {
+    pub(crate) kind: Kind,
+    pub(crate) durable: Lsn,
+    pub(crate) released: Lsn,
+    pub(crate) time: i64,
+}
+
+/// Whether these bytes begin like a frame, of whichever segment. No proof: only
+/// [`FrameHeader::decode`] is one.
+pub(crate) fn looks_like_frame(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn built(records: &[Vec<u8>], first: Lsn, chain: u64, seed: u32, offset: u64) -> Bytes {
+        let mut frame = FrameBuilder::new(first, chain, records.len());
+        let chunks = records.iter().filter(|record| !record.is_empty());
+        let chunks = chunks
+            .map(|record| Bytes::copy_from_slice(record))
+            .collect();
+        frame.push(
+            chunks,
+            records
+                .iter()
+                .map(|record| u32::try_from(record.len()).unwrap()),
+        );
+        let note = Note {
+            kind: Kind::Records,
+            durable: first,
+            released: Lsn::ZERO,
+            time: 5,
+        };
+        frame.finish(note, seed, offset).concat().into()
+    }
+
+    fn read(bytes: &Bytes, seed: u32, offset: u64) -> Result<Frame, &'static str> {
+        let header = FrameHeader::decode(bytes, seed, offset)?;
+        Frame::verify(header, bytes)
+    }
+
+    proptest! {
+        /// G2: what is written is read, whatever the sizes.
+        #[test]
+        fn what_is_written_is_read(
+            records in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..20),
+            first in 0..u64::MAX / 2,
+            chain in any::<u64>(),
+        ) {
+            let bytes = built(&records, Lsn::new(first), chain, 9, 4096);
+            let frame = read(&bytes, 9, 4096).unwrap();
+            let (end, count) = (frame.header.end(), records.len() as u64);
+            let found: Vec<_> = frame.into_records().collect();
+            prop_assert_eq!(end, Lsn::new(first + count));
+            for (index, (lsn, payload)) in found.iter().enumerate() {
+                prop_assert_eq!(*lsn, Lsn::new(first + index as u64));
+                prop_assert_eq!(payload, &records[index]);
+            }
+            prop_assert_eq!(found.len(), records.len());
+        }
+
+        /// G4: no single damaged byte passes, and nothing passes at another place.
+        #[test]
+        fn what_was_changed_or_moved_is_refused(
+            records in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..100), 1..5),
+            place in any::<prop::sample::Index>(),
+            flip in 1..=255u8,
+        ) {
+            let bytes = built(&records, Lsn::new(3), 7, 9, 4096);
+            let mut damaged = bytes.to_vec();
+            damaged[place.index(bytes.len())] ^= flip;
+            prop_assert!(read(&damaged.into(), 9, 4096).is_err());
+            prop_assert!(read(&bytes, 9, 8192).is_err());
+            prop_assert!(read(&bytes, 8, 4096).is_err());
+        }
+
+        /// G9: hostile bytes are refused; no panic, no allocation sized by them.
+        #[test]
+        fn arbitrary_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(read(&bytes.into(), 9, 4096).is_err());
+        }
+
+        /// G9: also when the header's checksum is right and its numbers are not.
+        #[test]
+        fn a_forged_header_is_refused(
+            records in any::<u32>(),
+            payload_bytes in any::<u64>(),
+            rest in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let header = FrameHeader {
+                kind: Kind::Records,
+                records,
+                table_crc: crc(&rest),
+                payload_bytes,
+                first: Lsn::new(1),
+                durable: Lsn::ZERO,
+                released: Lsn::ZERO,
+                chain: 0,
+                time: 0,
+            };
+            let mut bytes = header.encode(9, 4096).to_vec();
+            bytes.extend_from_slice(&rest);
+            let result = read(&bytes.into(), 9, 4096);
+            prop_assert!(result.is_err() || (records == 0 && payload_bytes == 0));
+        }
+    }
+}

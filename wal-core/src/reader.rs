@@ -1,0 +1,165 @@
+//! Reading durable records in order.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::frame::{Frame, Records};
+use crate::retention::Hold;
+use crate::scan::{Found, Walker};
+use crate::segment::SegmentHeader;
+use crate::shared::Shared;
+use crate::{Error, Lsn, Result};
+
+/// A record read from the log.
+///
+/// The payload shares memory with what was read around it (up to 1 MiB, or its frame if
+/// that is larger): copy it if a few records are to be kept for long.
+///
+/// ```
+/// # use wal_core::{Lsn, Options, Wal, sim::SimStorage};
+/// # let (wal, _) = Wal::open(SimStorage::new(1), Options::default())?;
+/// wal.commit("payload")?;
+/// let record = wal.reader(Lsn::ZERO)?.next().unwrap()?;
+/// assert_eq!((record.lsn, record.payload.as_ref()), (Lsn::ZERO, &b"payload"[..]));
+/// # Ok::<(), wal_core::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// Its number.
+    pub lsn: Lsn,
+    /// The bytes that were appended.
+    pub payload: Bytes,
+}
+
+/// Reads durable records in order (G10), each verified.
+///
+/// Yields `None` at the durable end of the log; more may come when it is called again
+/// later. What it has not yielded yet is protected from release.
+///
+/// ```
+/// # use wal_core::{Lsn, Options, Wal, sim::SimStorage};
+/// # let (wal, _) = Wal::open(SimStorage::new(1), Options::default())?;
+/// let mut reader = wal.reader(Lsn::ZERO)?;
+/// assert!(reader.next().is_none());
+/// wal.commit(["a", "b"])?;
+/// assert_eq!(reader.count(), 2);
+/// # Ok::<(), wal_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    hold: Hold,
+    next: Lsn,
+    walker: Option<Walker>,
+    records: Option<Records>,
+}
+
+impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>, hold: Hold) -> Self {
+        Reader {
+            shared,
+            next: hold.from(),
+            hold,
+            walker: None,
+            records: None,
+        }
+    }
+
+    /// The LSN of the next record.
+    #[must_use]
+    pub fn position(&self) -> Lsn {
+        self.next
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The verified frame that holds the next record; only called while that is durable.
+    fn next_frame(&mut self) -> Result<Frame> {
+        let mut fresh = false;
+        loop {
+            let walker = match &mut self.walker {
+                Some(walker) => walker,
+                None => {
+                    fresh = true;
+                    let segment = self.shared.segment_of(self.next).ok_or(Error::Released {
+                        asked: self.next,
+                        oldest: self.next,
+                    })?;
+                    let walker = self.walker_of(&segment.header);
+                    self.walker.insert(walker)
+                }
+            };
+            match walker.next()? {
+                Found::Frame(frame) if frame.header.end() <= self.next => {}
+                Found::Frame(frame) => return Ok(frame),
+                // What was read ahead may be older than the frame; read it again, once.
+                Found::Nothing(_) if !fresh => {
+                    fresh = true;
+                    let segment = walker.position().segment;
+                    let limit = self.limit_of(segment);
+                    if let Some(walker) = &mut self.walker {
+                        walker.extend(limit);
+                    }
+                }
+                Found::Nothing(reason) => {
+                    let at = walker.position();
+                    let (_, after) = self.shared.segment_and_next(at.segment);
+                    let after = after.filter(|after| after.header.first == at.lsn);
+                    let Some(after) = after else {
+                        return Err(Error::Lost {
+                            lost: at.lsn..self.shared.durable(),
+                            at,
+                            reason: reason.into(),
+                        });
+                    };
+                    fresh = true;
+                    self.walker = Some(self.walker_of(&after.header));
+                }
+            }
+        }
+    }
+
+    fn walker_of(&self, header: &SegmentHeader) -> Walker {
+        let limit = self.limit_of(header.segment);
+        Walker::new(Arc::clone(&self.shared.storage), *header, limit)
+    }
+
+    /// Where the log leaves this segment: its successor knows, or it is the last.
+    fn limit_of(&self, segment: crate::SegmentId) -> u64 {
+        match self.shared.segment_and_next(segment) {
+            (_, Some(after)) if after.header.previous == segment => after.header.previous_end,
+            (Some(here), _) => here.end,
+            (None, _) => 0,
+        }
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            for (lsn, payload) in self.records.iter_mut().flatten() {
+                if lsn >= self.next {
+                    self.next = lsn.plus(1);
+                    return Some(Ok(Record { lsn, payload }));
+                }
+            }
+            self.records = None;
+            if self.next >= self.shared.durable() {
+                return None;
+            }
+            match self.next_frame() {
+                Ok(frame) => {
+                    // The frame is in memory: the log need not keep it for this reader.
+                    self.hold.advance(frame.header.end());
+                    self.records = Some(frame.into_records());
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}

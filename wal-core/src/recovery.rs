@@ -1,0 +1,365 @@
+//! Opening: finding the end of the log, and saying what was found.
+//!
+//! 1. [`layout`](crate::layout) reads the segment headers and links them.
+//! 2. The frames from the last known watermark on are walked and verified. The
+//!    walk ends at the first place that holds no valid continuation: E.
+//! 3. W, the highest durable LSN that anything intact attests, is compared with E.
+//!    `E < W`: records that were durable are lost, and the open fails (G4).
+//! 4. Records in `W..E` are intact but unconfirmed: the page cache may show what
+//!    the disk lacks. They are copied into a new segment and synced before anyone
+//!    sees them (G5). A copy that a crash cuts short does not count: its header
+//!    says how far it must reach.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::block::block_on;
+use crate::checksum::CHAIN_START;
+use crate::committer::{Committer, Queued, Start};
+use crate::frame::{Frame, Kind};
+use crate::layout::{self, Layout};
+use crate::scan::{Found, Walker};
+use crate::shared::{SegmentInfo, Stats};
+use crate::{Epoch, Error, Identity, Lsn, Options, Position, Result, SegmentId, Storage, Writer};
+
+/// What an open found.
+///
+/// ```
+/// # use wal_core::{Lsn, Options, Wal, sim::SimStorage};
+/// let storage = SimStorage::new(1);
+/// let (wal, _) = Wal::open(storage.clone(), Options::default())?;
+/// wal.commit("a")?;
+/// wal.close()?;
+/// let (_, recovery) = Wal::open(storage, Options::default())?;
+/// assert!(recovery.clean);
+/// assert_eq!((recovery.durable, recovery.end), (Lsn::new(1), Lsn::new(1)));
+/// # Ok::<(), wal_core::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// The log's identity.
+    pub log: Identity,
+    /// The epoch of this open's writer.
+    pub epoch: Epoch,
+    /// The oldest record that can be read.
+    pub oldest: Lsn,
+    /// W: every record below it was durable for certain before this open.
+    pub durable: Lsn,
+    /// One past the last record; all below it is durable now.
+    pub end: Lsn,
+    /// What lay at or above `durable`, if anything did.
+    pub unconfirmed: Option<Unconfirmed>,
+    /// Whether the last writer closed the log.
+    pub clean: bool,
+    /// Segments that hold the log.
+    pub segments: u64,
+    /// Bytes of frames that were verified.
+    pub verified_bytes: u64,
+}
+
+/// What lay beyond the last record that is known to have been durable. It may or may not
+/// have been acknowledged: what is intact is kept, what is not was never completely stored.
+///
+/// ```
+/// # use wal_core::{Options, Wal, sim::SimStorage};
+/// let storage = SimStorage::new(1);
+/// let options = Options { watermark_delay: None, ..Options::default() };
+/// let (wal, _) = Wal::open(storage.clone(), options.clone())?;
+/// wal.commit("a")?;
+/// storage.crash(); // nothing after the commit says that "a" was durable
+/// let (_, recovery) = Wal::open(storage, options)?;
+/// assert_eq!(recovery.unconfirmed.unwrap().kept, 1);
+/// # Ok::<(), wal_core::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Unconfirmed {
+    /// The first such LSN.
+    pub first: Lsn,
+    /// Records that were intact and are kept.
+    pub kept: u64,
+    /// Bytes of frames that were not intact, or did not continue the log, and are dropped.
+    pub dropped_bytes: u64,
+}
+
+/// An opened log, before its handle exists.
+pub(crate) struct Opened {
+    pub(crate) committer: Committer,
+    pub(crate) segments: VecDeque<SegmentInfo>,
+    pub(crate) report: Recovery,
+    pub(crate) stats: Stats,
+}
+
+/// Recovers the log for `writer`, who has the role.
+pub(crate) fn recover(
+    storage: &Arc<dyn Storage>,
+    writer: Writer,
+    options: &Options,
+) -> Result<Opened> {
+    let layout = layout::read(storage)?;
+    let walk = Walk::run(storage, &layout)?;
+    let durable = walk.durable.max(layout.durable());
+    walk.check(&layout, durable)?;
+
+    let cut = walk.cut(durable);
+    let start = Start {
+        log: layout.log().unwrap_or(writer.id),
+        writer,
+        next_segment: layout.next_segment(),
+        previous: cut.map_or(SegmentId::default(), |cut| cut.at.segment),
+        previous_end: cut.map_or(0, |cut| cut.at.offset),
+        next: cut.map_or(Lsn::ZERO, |cut| cut.at.lsn),
+        chain: cut.map_or(CHAIN_START, |cut| cut.chain),
+        copied_until: walk.end,
+        durable: cut.map_or(Lsn::ZERO, |cut| cut.at.lsn),
+        released: walk.released,
+    };
+    let mut opened = Opened {
+        committer: Committer::new(start, storage.limits(), options.segment_bytes),
+        segments: layout.readable_until(cut.map(|cut| cut.at)),
+        report: Recovery {
+            log: start.log,
+            epoch: writer.epoch,
+            oldest: walk.oldest(&layout),
+            durable,
+            end: walk.end,
+            unconfirmed: walk.unconfirmed(durable),
+            clean: walk.clean,
+            segments: 0,
+            verified_bytes: walk.verified_bytes,
+        },
+        stats: Stats::default(),
+    };
+    if let Some(cut) = cut {
+        opened.copy(storage, &layout, cut, walk.end)?;
+    }
+    for leftover in layout.leftovers(cut.map(|cut| cut.at.segment)) {
+        block_on(storage.delete(leftover))?;
+    }
+    opened.report.segments = opened.segments.len() as u64;
+    Ok(opened)
+}
+
+/// A place between two frames.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    at: Position,
+    chain: u64,
+}
+
+/// What walking the frames from the last known watermark on has shown.
+struct Walk {
+    /// Starts of frames that may be at or above W, in order; the last is the end itself.
+    places: VecDeque<Cut>,
+    end: Lsn,
+    durable: Lsn,
+    released: Lsn,
+    clean: bool,
+    /// Why the walk ended, where a record should have been.
+    stopped: &'static str,
+    dropped_bytes: u64,
+    /// The highest durable LSN attested by a frame beyond the end.
+    attested_beyond: Lsn,
+    /// A seal stood at the end: the log goes on in a segment that is not there.
+    sealed: bool,
+    verified_bytes: u64,
+}
+
+impl Walk {
+    fn run(storage: &Arc<dyn Storage>, layout: &Layout) -> Result<Walk> {
+        let mut walk = Walk {
+            places: VecDeque::new(),
+            end: Lsn::ZERO,
+            durable: Lsn::ZERO,
+            released: layout.released(),
+            clean: false,
+            stopped: "the log is empty",
+            dropped_bytes: 0,
+            attested_beyond: Lsn::ZERO,
+            sealed: false,
+            verified_bytes: 0,
+        };
+        for segment in layout.since_watermark() {
+            let header = &segment.header;
+            if !walk.places.is_empty() && !walk.continues(segment) {
+                walk.stopped = "the segment before ends too early";
+                walk.beyond(storage, segment)?;
+                continue;
+            }
+            let mut walker = Walker::new(Arc::clone(storage), *header, segment.end);
+            walk.segment(&mut walker)?;
+        }
+        Ok(walk)
+    }
+
+    fn continues(&self, segment: &SegmentInfo) -> bool {
+        self.places.back().is_some_and(|end| {
+            end.at.lsn == segment.header.first && end.chain == segment.header.chain
+        })
+    }
+
+    /// Walks one segment to the first place that holds no valid frame.
+    fn segment(&mut self, walker: &mut Walker) -> Result<()> {
+        self.place(walker);
+        loop {
+            match walker.next()? {
+                Found::Frame(frame) => self.frame(walker, &frame),
+                Found::Nothing(reason) => {
+                    self.stopped = reason;
+                    let beyond = walker.probe_beyond()?;
+                    self.attested_beyond = self.attested_beyond.max(beyond.durable);
+                    self.dropped_bytes += beyond.bytes;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// A segment behind a gap: no longer part of the log, but what it attests counts.
+    fn beyond(&mut self, storage: &Arc<dyn Storage>, segment: &SegmentInfo) -> Result<()> {
+        let mut walker = Walker::new(Arc::clone(storage), segment.header, segment.end);
+        let mut attested = segment.header.durable;
+        while let Found::Frame(frame) = walker.next()? {
+            attested = attested.max(frame.header.durable);
+        }
+        attested = attested.max(walker.probe_beyond()?.durable);
+        self.attested_beyond = self.attested_beyond.max(attested);
+        self.dropped_bytes += walker.position().offset;
+        Ok(())
+    }
+
+    fn frame(&mut self, walker: &Walker, frame: &Frame) {
+        let header = &frame.header;
+        self.durable = self.durable.max(header.durable);
+        self.released = self.released.max(header.released);
+        self.clean = header.kind == Kind::Close;
+        self.sealed = header.kind == Kind::Seal;
+        self.verified_bytes += header.bytes().unwrap_or(0);
+        if self.sealed {
+            return; // the log never goes on behind a seal, so its place is no cut
+        }
+        self.place(walker);
+    }
+
+    /// Notes where the walker stands, and forgets places that are certainly below W.
+    fn place(&mut self, walker: &Walker) {
+        let at = walker.position();
+        self.end = at.lsn;
+        self.places.push_back(Cut {
+            at,
+            chain: walker.chain(),
+        });
+        while self
+            .places
+            .get(1)
+            .is_some_and(|second| second.at.lsn <= self.durable)
+        {
+            self.places.pop_front();
+        }
+    }
+
+    /// G4: what was durable must be there.
+    fn check(&self, layout: &Layout, durable: Lsn) -> Result<()> {
+        let promised = durable.max(self.attested_beyond);
+        let at = self.places.back().map(|end| end.at);
+        let Some(at) = at else {
+            return Ok(());
+        };
+        if self.end < promised {
+            return Err(Error::Lost {
+                lost: self.end..promised,
+                at,
+                reason: format!(
+                    "{}, but later bytes prove that these records were durable",
+                    self.stopped
+                ),
+            });
+        }
+        if self.sealed && layout.is_newest(at.segment) {
+            return Err(Error::Lost {
+                lost: self.end..self.end.plus(1),
+                at,
+                reason: "the segment is sealed, so a newer one existed; it is missing or its \
+                         header is damaged"
+                    .into(),
+            });
+        }
+        layout.check_head(self.released)
+    }
+
+    /// The last place at or below W: everything before it stays where it is.
+    fn cut(&self, durable: Lsn) -> Option<Cut> {
+        let below = self
+            .places
+            .iter()
+            .rev()
+            .find(|place| place.at.lsn <= durable);
+        below.or(self.places.front()).copied()
+    }
+
+    fn oldest(&self, layout: &Layout) -> Lsn {
+        self.released.max(layout.first()).min(self.end)
+    }
+
+    fn unconfirmed(&self, durable: Lsn) -> Option<Unconfirmed> {
+        let found = Unconfirmed {
+            first: durable,
+            kept: self.end.since(durable),
+            dropped_bytes: self.dropped_bytes,
+        };
+        (found.kept > 0 || found.dropped_bytes > 0).then_some(found)
+    }
+}
+
+impl Opened {
+    /// Copies the frames from the cut to `end` into a new segment, and syncs it (G5).
+    fn copy(
+        &mut self,
+        storage: &Arc<dyn Storage>,
+        layout: &Layout,
+        cut: Cut,
+        end: Lsn,
+    ) -> Result<()> {
+        if cut.at.lsn >= end {
+            return Ok(());
+        }
+        for segment in layout.segments_from(cut.at.segment) {
+            let mut walker = Walker::new(Arc::clone(storage), segment.header, segment.end);
+            if segment.header.segment == cut.at.segment {
+                walker = walker.at(cut.at.offset, cut.at.lsn, cut.chain);
+            }
+            while let Found::Frame(frame) = walker.next()? {
+                if frame.header.records > 0 {
+                    self.copy_frame(storage, &frame)?;
+                }
+            }
+        }
+        block_on(storage.sync())?;
+        self.stats.syncs += 1;
+        self.committer.synced();
+        Ok(())
+    }
+
+    fn copy_frame(&mut self, storage: &Arc<dyn Storage>, frame: &Frame) -> Result<()> {
+        let (lengths, payload) = frame.parts();
+        let group = vec![Queued {
+            chunks: vec![payload],
+            lengths: lengths.collect(),
+            durable: false,
+        }];
+        let write = self.committer.records(group, false, frame.header.time);
+        if let Some(header) = write.begins {
+            self.segments.push_back(SegmentInfo { header, end: 0 });
+        }
+        if let Some(segment) = self.segments.back_mut() {
+            segment.end = write.end_offset;
+        }
+        self.stats.frames += 1;
+        self.stats.stored_bytes += write.stored_bytes;
+        // The first append is synced, so that a header is never missing where frames stand.
+        block_on(storage.append(write.at, write.bytes, write.sync))?;
+        self.committer.stored(write.id);
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! What may be deleted: nothing that was not released, held, or still being read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::Lsn;
+use crate::shared::Shared;
+
+/// Released LSN and holds of one handle.
+#[derive(Debug)]
+pub(crate) struct Retention {
+    released: Lsn,
+    /// How many holds stand at each LSN.
+    holds: BTreeMap<Lsn, u64>,
+    /// The released LSN in force: never beyond a hold, never goes back.
+    floor: Lsn,
+}
+
+impl Retention {
+    pub(crate) fn new(released: Lsn) -> Self {
+        Retention {
+            released,
+            holds: BTreeMap::new(),
+            floor: released,
+        }
+    }
+
+    /// What the caller gave up, as far as no hold protects it.
+    pub(crate) fn floor(&self) -> Lsn {
+        self.floor
+    }
+
+    pub(crate) fn release(&mut self, before: Lsn) {
+        self.released = self.released.max(before);
+        self.update();
+    }
+
+    pub(crate) fn hold(&mut self, from: Lsn) {
+        *self.holds.entry(from).or_default() += 1;
+    }
+
+    pub(crate) fn unhold(&mut self, from: Lsn) {
+        if let Some(count) = self.holds.get_mut(&from) {
+            *count -= 1;
+            if *count == 0 {
+                self.holds.remove(&from);
+            }
+        }
+        self.update();
+    }
+
+    fn update(&mut self) {
+        let lowest = self.holds.keys().next().copied().unwrap_or(Lsn::MAX);
+        self.floor = self.floor.max(self.released.min(lowest));
+    }
+}
+
+/// Keeps every record from an LSN on, until it is dropped or advanced (G10).
+///
+/// A hold lives as long as this process. It does not survive a restart.
+///
+/// ```
+/// # use wal_core::{Lsn, Options, Wal, sim::SimStorage};
+/// # let (wal, _) = Wal::open(SimStorage::new(1), Options::default())?;
+/// wal.commit(["a", "b", "c"])?;
+/// let mut hold = wal.hold(Lsn::new(1))?;
+/// wal.release(Lsn::new(3))?;
+/// assert_eq!(wal.oldest(), Lsn::new(1)); // 1 and 2 are still protected
+/// hold.advance(Lsn::new(2));
+/// assert_eq!(wal.oldest(), Lsn::new(2));
+/// # Ok::<(), wal_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Hold {
+    shared: Arc<Shared>,
+    from: Lsn,
+}
+
+impl Hold {
+    /// The caller has checked that `from` is not released, and holds it already.
+    pub(crate) fn adopt(shared: Arc<Shared>, from: Lsn) -> Self {
+        Hold { shared, from }
+    }
+
+    /// The first record that is kept.
+    #[must_use]
+    pub fn from(&self) -> Lsn {
+        self.from
+    }
+
+    /// Moves the hold forward to `to`; does nothing if it is there or further already.
+    pub fn advance(&mut self, to: Lsn) {
+        if to > self.from {
+            self.shared.move_hold(self.from, to);
+            self.from = to;
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.shared.drop_hold(self.from);
+    }
+}

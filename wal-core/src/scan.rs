@@ -1,0 +1,177 @@
+//! Walking the frames of a segment: one rule of validity for recovery and readers.
+//!
+//! A frame counts if and only if its header, its table and every record verify,
+//! and it continues what came before: LSN and chain value. Everything else is
+//! "nothing here", with the reason; what that means is for the caller to say.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::block::block_on;
+use crate::frame::{self, Frame, FrameHeader};
+use crate::segment::SegmentHeader;
+use crate::{Lsn, Position, Storage, StorageError};
+
+/// Reads start this large and double, so that a short log costs little and a long one few calls.
+const FIRST_WINDOW: u64 = 64 << 10;
+const LARGEST_WINDOW: u64 = 1 << 20;
+
+/// What lies at the walker's place.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The next frame of the log.
+    Frame(Frame),
+    /// No valid continuation, and why.
+    Nothing(&'static str),
+}
+
+/// Walks one segment, frame by frame.
+#[derive(Debug)]
+pub(crate) struct Walker {
+    storage: Arc<dyn Storage>,
+    header: SegmentHeader,
+    seed: u32,
+    /// No frame reaches beyond this offset.
+    limit: u64,
+    offset: u64,
+    lsn: Lsn,
+    chain: u64,
+    window: Bytes,
+    window_at: u64,
+    window_bytes: u64,
+}
+
+impl Walker {
+    /// At the first frame of the segment with this header; `limit` bounds its length.
+    pub(crate) fn new(storage: Arc<dyn Storage>, header: SegmentHeader, limit: u64) -> Self {
+        Walker {
+            storage,
+            seed: header.frame_seed(),
+            limit,
+            offset: header.stored_bytes(),
+            lsn: header.first,
+            chain: header.chain,
+            header,
+            window: Bytes::new(),
+            window_at: 0,
+            window_bytes: FIRST_WINDOW,
+        }
+    }
+
+    /// At a later place of the same segment, where a frame starts.
+    pub(crate) fn at(mut self, offset: u64, lsn: Lsn, chain: u64) -> Self {
+        (self.offset, self.lsn, self.chain) = (offset, lsn, chain);
+        self
+    }
+
+    /// Where the walker stands.
+    pub(crate) fn position(&self) -> Position {
+        Position {
+            segment: self.header.segment,
+            offset: self.offset,
+            lsn: self.lsn,
+        }
+    }
+
+    /// The chain value before the next record.
+    pub(crate) fn chain(&self) -> u64 {
+        self.chain
+    }
+
+    /// Sets a new bound, and forgets bytes that were read before it was known.
+    pub(crate) fn extend(&mut self, limit: u64) {
+        self.limit = limit;
+        self.window = Bytes::new();
+    }
+
+    /// Verifies what lies at the walker's place, and steps over it if it is a frame.
+    pub(crate) fn next(&mut self) -> Result<Found, StorageError> {
+        let head = self.bytes(frame::HEADER_BYTES as u64)?;
+        let header = match FrameHeader::decode(&head, self.seed, self.offset) {
+            Ok(header) => header,
+            Err(reason) => return Ok(Found::Nothing(reason)),
+        };
+        if header.first != self.lsn || header.chain != self.chain {
+            return Ok(Found::Nothing("a frame does not continue the one before"));
+        }
+        let Some(bytes) = header.bytes().filter(|bytes| *bytes <= self.left()) else {
+            return Ok(Found::Nothing("a frame is longer than its segment"));
+        };
+        match Frame::verify(header, &self.bytes(bytes)?) {
+            Ok(frame) => {
+                self.offset += bytes.next_multiple_of(u64::from(self.header.align));
+                self.lsn = header.end();
+                self.chain = frame.chain_after;
+                Ok(Found::Frame(frame))
+            }
+            Err(reason) => Ok(Found::Nothing(reason)),
+        }
+    }
+
+    /// The highest durable LSN that any frame after this place attests, valid in itself
+    /// or not part of the log any more; and the bytes from here to the last such frame.
+    pub(crate) fn probe_beyond(&mut self) -> Result<Beyond, StorageError> {
+        let start = self.offset;
+        let step = u64::from(self.header.align);
+        let mut beyond = Beyond::default();
+        while self.left() >= frame::HEADER_BYTES as u64 {
+            let head = self.bytes(frame::HEADER_BYTES as u64)?;
+            if head.is_empty() {
+                break;
+            }
+            if beyond.first_bytes_are_zero.is_none() {
+                beyond.first_bytes_are_zero = Some(head.iter().all(|byte| *byte == 0));
+            }
+            if let Ok(header) = FrameHeader::decode(&head, self.seed, self.offset) {
+                beyond.durable = beyond.durable.max(header.durable);
+                let length = header.bytes().unwrap_or(0);
+                beyond.bytes = (self.offset - start)
+                    .saturating_add(length)
+                    .min(self.limit - start);
+            }
+            self.offset += step;
+        }
+        self.offset = start;
+        Ok(beyond)
+    }
+
+    fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.offset)
+    }
+
+    /// `length` bytes from the walker's place, fewer at the end of the segment.
+    fn bytes(&mut self, length: u64) -> Result<Bytes, StorageError> {
+        let length = length.min(self.left());
+        if let Some(bytes) = self.in_window(length) {
+            return Ok(bytes);
+        }
+        let ahead = length.max(self.window_bytes).min(self.left());
+        let range = self.offset..self.offset + ahead;
+        self.window = block_on(self.storage.read(self.header.segment, range))?;
+        self.window_at = self.offset;
+        self.window_bytes = (self.window_bytes * 2).min(LARGEST_WINDOW);
+        let held = self
+            .window
+            .len()
+            .min(usize::try_from(length).unwrap_or(usize::MAX));
+        Ok(self.window.slice(..held))
+    }
+
+    fn in_window(&self, length: u64) -> Option<Bytes> {
+        let skip = usize::try_from(self.offset.checked_sub(self.window_at)?).ok()?;
+        let end = skip.checked_add(usize::try_from(length).ok()?)?;
+        (end <= self.window.len()).then(|| self.window.slice(skip..end))
+    }
+}
+
+/// What lies beyond the last valid frame of a segment.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Beyond {
+    /// The highest durable LSN attested there.
+    pub(crate) durable: Lsn,
+    /// Bytes up to the end of the last frame found there.
+    pub(crate) bytes: u64,
+    /// Whether the next frame's place is untouched; `None` if there is none.
+    pub(crate) first_bytes_are_zero: Option<bool>,
+}

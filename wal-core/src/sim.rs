@@ -1,0 +1,414 @@
+//! A seeded, in-memory storage that crashes and fails on request (feature `sim`).
+//!
+//! Faults it can inject, all deterministic from the seed:
+//! - a crash: of what was not synced, each append is kept, dropped, cut short, or
+//!   replaced by zeros, independently of its neighbours; a segment whose name was
+//!   not durable may vanish;
+//! - an error from the n-th append or sync from now, with the data left in doubt;
+//! - damage to stored bytes, and the loss of a segment;
+//! - appends that finish late and out of order (more than one in flight).
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::storage::{IoFuture, SegmentMeta, Sync};
+use crate::{Epoch, Identity, Limits, Position, SegmentId, Storage, StorageError, Writer};
+
+/// A simulated disk. Clones share it; each clone can be one process's view of it.
+///
+/// ```
+/// use wal_core::{Lsn, Options, Wal, sim::SimStorage};
+/// let disk = SimStorage::new(42);
+/// let (wal, _) = Wal::open(disk.clone(), Options::default())?;
+/// wal.commit("kept")?;
+/// disk.crash();
+/// assert!(wal.commit("refused").is_err()); // that process is gone
+/// let (_, recovery) = Wal::open(disk, Options::default())?;
+/// assert_eq!(recovery.end, Lsn::new(1));
+/// # Ok::<(), wal_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct SimStorage {
+    disk: Arc<Mutex<Disk>>,
+    /// Which writer's term this clone acquired; 0 for none.
+    term: Arc<AtomicU64>,
+}
+
+impl Clone for SimStorage {
+    fn clone(&self) -> Self {
+        SimStorage {
+            disk: Arc::clone(&self.disk),
+            term: Arc::default(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Disk {
+    segments: BTreeMap<SegmentId, Segment>,
+    random: u64,
+    limits: Limits,
+    /// The term that has the writer's role.
+    owner: Option<u64>,
+    terms: u64,
+    fail_after: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Segment {
+    appends: Vec<Stored>,
+    named: bool,
+}
+
+#[derive(Debug)]
+struct Stored {
+    offset: u64,
+    bytes: Vec<u8>,
+    synced: bool,
+}
+
+impl SimStorage {
+    /// An empty disk. Equal seeds give equal crashes, delays and identities.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self::with_limits(
+            seed,
+            Limits {
+                align: 4096,
+                in_flight: 1,
+                append_bytes: 1 << 30,
+            },
+        )
+    }
+
+    /// An empty disk with these limits; with more than one append in flight, they finish
+    /// late and out of order.
+    #[must_use]
+    pub fn with_limits(seed: u64, limits: Limits) -> Self {
+        let disk = Disk {
+            segments: BTreeMap::new(),
+            random: seed ^ 0x5DEE_CE66_D1CE_5EED,
+            limits,
+            owner: None,
+            terms: 0,
+            fail_after: None,
+        };
+        SimStorage {
+            disk: Arc::new(Mutex::new(disk)),
+            term: Arc::default(),
+        }
+    }
+
+    /// Power loss: unsynced data takes a fate of its own, and whoever had the role is gone.
+    pub fn crash(&self) {
+        let disk = &mut *self.disk.lock();
+        disk.owner = None;
+        disk.fail_after = None;
+        let random = &mut disk.random;
+        disk.segments.retain(|_, segment| {
+            for stored in &mut segment.appends {
+                if !stored.synced {
+                    stored.suffer(random);
+                    stored.synced = true;
+                }
+            }
+            segment.named || next(random).is_multiple_of(2)
+        });
+        for segment in disk.segments.values_mut() {
+            segment.named = true;
+        }
+    }
+
+    /// kill -9: the writer is gone, the page cache stays, unsynced data included.
+    pub fn kill(&self) {
+        let mut disk = self.disk.lock();
+        disk.owner = None;
+        disk.fail_after = None;
+    }
+
+    /// Lets the append or sync after `operations` more of them fail. What the failed one
+    /// would have stored stays visible but is not durable, as after a failed fsync.
+    pub fn fail_after(&self, operations: u64) {
+        self.disk.lock().fail_after = Some(operations);
+    }
+
+    /// Flips bits of the byte at this place; says whether there was one.
+    pub fn damage(&self, segment: SegmentId, offset: u64, flip: u8) -> bool {
+        let mut disk = self.disk.lock();
+        let Some(segment) = disk.segments.get_mut(&segment) else {
+            return false;
+        };
+        let mut bytes = segment.appends.iter_mut().filter_map(|stored| {
+            let at = usize::try_from(offset.checked_sub(stored.offset)?).ok()?;
+            stored.bytes.get_mut(at)
+        });
+        bytes.next().map(|byte| *byte ^= flip).is_some()
+    }
+
+    /// Removes a segment behind the log's back.
+    pub fn lose(&self, segment: SegmentId) {
+        self.disk.lock().segments.remove(&segment);
+    }
+
+    /// The segments on the disk and their lengths.
+    #[must_use]
+    pub fn segments(&self) -> Vec<(SegmentId, u64)> {
+        let disk = self.disk.lock();
+        disk.segments
+            .iter()
+            .map(|(id, segment)| (*id, segment.length()))
+            .collect()
+    }
+
+    fn ready<T: Send + 'static>(&self, work: impl FnOnce(&mut Disk) -> Outcome<T>) -> IoFuture<T> {
+        let result = work(&mut self.disk.lock());
+        Box::pin(std::future::ready(result))
+    }
+}
+
+type Outcome<T> = Result<T, StorageError>;
+
+impl Stored {
+    /// What a crash does to an append that was not synced.
+    fn suffer(&mut self, random: &mut u64) {
+        match next(random) % 4 {
+            0 => {}
+            1 => self.bytes.fill(0),
+            2 => {
+                let keep = usize::try_from(next(random)).unwrap_or(0) % (self.bytes.len() + 1);
+                self.bytes
+                    .iter_mut()
+                    .skip(keep / 512 * 512)
+                    .for_each(|byte| *byte = 0);
+            }
+            _ => {
+                // Sectors reach the medium in any order.
+                for sector in self.bytes.chunks_mut(512) {
+                    if next(random).is_multiple_of(2) {
+                        sector.fill(0);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Segment {
+    fn length(&self) -> u64 {
+        self.appends
+            .last()
+            .map_or(0, |last| last.offset + last.bytes.len() as u64)
+    }
+}
+
+impl Disk {
+    fn check(&mut self, term: u64) -> Outcome<()> {
+        if self.owner != Some(term) {
+            return Err(injected("the process that held this handle has crashed"));
+        }
+        Ok(())
+    }
+
+    fn fails_now(&mut self) -> bool {
+        match &mut self.fail_after {
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn append(&mut self, at: Position, frame: &[Bytes], sync: Sync) -> Outcome<()> {
+        let fails = self.fails_now();
+        let segment = match (at.offset, self.segments.get_mut(&at.segment)) {
+            (0, Some(_)) => return Err(StorageError::Conflict(at.to_string())),
+            (0, None) => self.segments.entry(at.segment).or_default(),
+            (_, None) => return Err(StorageError::NotFound(at.to_string())),
+            (_, Some(segment)) => segment,
+        };
+        let bytes: Vec<u8> = frame.iter().flatten().copied().collect();
+        let overlaps = segment.appends.iter().any(|stored| {
+            stored.offset < at.offset + bytes.len() as u64
+                && at.offset < stored.offset + stored.bytes.len() as u64
+        });
+        if overlaps {
+            return Err(StorageError::Conflict(at.to_string()));
+        }
+        segment.appends.push(Stored {
+            offset: at.offset,
+            bytes,
+            synced: false,
+        });
+        segment.appends.sort_by_key(|stored| stored.offset);
+        if fails {
+            return Err(injected("an injected fault"));
+        }
+        if sync == Sync::Yes {
+            self.sync();
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) {
+        for segment in self.segments.values_mut() {
+            segment.named = true;
+            segment
+                .appends
+                .iter_mut()
+                .for_each(|stored| stored.synced = true);
+        }
+    }
+
+    fn read(&self, segment: SegmentId, range: &Range<u64>) -> Outcome<Bytes> {
+        let found = self.segments.get(&segment);
+        let found = found.ok_or_else(|| StorageError::NotFound(format!("segment {segment}")))?;
+        let end = range.end.min(found.length());
+        let length = usize::try_from(end.saturating_sub(range.start)).unwrap_or(0);
+        let mut out = vec![0; length];
+        for stored in &found.appends {
+            for (index, byte) in stored.bytes.iter().enumerate() {
+                let at = (stored.offset + index as u64).checked_sub(range.start);
+                let at = at.and_then(|at| usize::try_from(at).ok());
+                if let Some(place) = at.and_then(|at| out.get_mut(at)) {
+                    *place = *byte;
+                }
+            }
+        }
+        Ok(out.into())
+    }
+}
+
+impl Storage for SimStorage {
+    fn limits(&self) -> Limits {
+        self.disk.lock().limits
+    }
+
+    fn acquire(&self) -> IoFuture<Writer> {
+        self.ready(|disk| {
+            if let Some(owner) = disk.owner {
+                return Err(StorageError::InUse(format!("term {owner} has the log")));
+            }
+            disk.terms += 1;
+            disk.owner = Some(disk.terms);
+            self.term.store(disk.terms, Ordering::SeqCst);
+            let highest = disk.segments.keys().next_back().map_or(0, |id| id.get());
+            let id =
+                (u128::from(next(&mut disk.random)) << 64) | u128::from(next(&mut disk.random));
+            Ok(Writer {
+                epoch: Epoch::new(highest + 1),
+                id: Identity::new(id),
+            })
+        })
+    }
+
+    fn resign(&self) -> IoFuture<()> {
+        let term = self.term.load(Ordering::SeqCst);
+        self.ready(|disk| {
+            disk.owner = disk.owner.filter(|owner| *owner != term);
+            Ok(())
+        })
+    }
+
+    fn append(&self, at: Position, frame: Vec<Bytes>, sync: Sync) -> IoFuture<()> {
+        let term = self.term.load(Ordering::SeqCst);
+        let disk = Arc::clone(&self.disk);
+        let polls = {
+            let disk = &mut *disk.lock();
+            let late = disk.limits.in_flight > 1;
+            if late { next(&mut disk.random) % 4 } else { 0 }
+        };
+        let work = move || {
+            let mut disk = disk.lock();
+            disk.check(term)?;
+            disk.append(at, &frame, sync)
+        };
+        Box::pin(Late {
+            polls,
+            work: Some(work),
+        })
+    }
+
+    fn sync(&self) -> IoFuture<()> {
+        let term = self.term.load(Ordering::SeqCst);
+        self.ready(|disk| {
+            disk.check(term)?;
+            if disk.fails_now() {
+                return Err(injected("an injected fault"));
+            }
+            disk.sync();
+            Ok(())
+        })
+    }
+
+    fn read(&self, segment: SegmentId, range: Range<u64>) -> IoFuture<Bytes> {
+        self.ready(|disk| disk.read(segment, &range))
+    }
+
+    fn list(&self) -> IoFuture<Vec<SegmentMeta>> {
+        self.ready(|disk| {
+            let segments = disk.segments.iter();
+            Ok(segments
+                .map(|(id, segment)| SegmentMeta {
+                    id: *id,
+                    bytes: segment.length(),
+                })
+                .collect())
+        })
+    }
+
+    fn delete_before(&self, segment: SegmentId) -> IoFuture<()> {
+        self.ready(|disk| {
+            disk.segments = disk.segments.split_off(&segment);
+            Ok(())
+        })
+    }
+
+    fn delete(&self, segment: SegmentId) -> IoFuture<()> {
+        self.ready(|disk| {
+            disk.segments.remove(&segment);
+            Ok(())
+        })
+    }
+}
+
+/// Finishes after some polls; until then another append may overtake it.
+struct Late<F> {
+    polls: u64,
+    work: Option<F>,
+}
+
+impl<F: FnOnce() -> Outcome<()> + Unpin> Future for Late<F> {
+    type Output = Outcome<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.polls > 0 {
+            self.polls -= 1;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(self.work.take().map_or(Ok(()), |work| work()))
+    }
+}
+
+fn injected(what: &str) -> StorageError {
+    StorageError::io("simulated storage", io::Error::other(what.to_owned()))
+}
+
+/// xorshift64* (Vigna): small, seeded, good enough to choose fates.
+fn next(random: &mut u64) -> u64 {
+    *random ^= *random >> 12;
+    *random ^= *random << 25;
+    *random ^= *random >> 27;
+    random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16
+}

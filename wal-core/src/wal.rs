@@ -1,0 +1,330 @@
+//! The handle of a log.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::block::block_on;
+use crate::driver::{Driver, committer_thread};
+use crate::recovery::{self, Recovery};
+use crate::retention::{Hold, Retention};
+use crate::shared::{Shared, State, Stats};
+use crate::waiters::Waiters;
+use crate::{
+    Append, Commit, Durability, Error, Identity, Lsn, Options, Reader, Result, Storage,
+    StorageError, Tail,
+};
+
+/// A write-ahead log, opened for writing. Cheap to clone; all clones are one log.
+///
+/// Dropping the last clone does what [`Wal::close`] does, but cannot report an error.
+///
+/// ```
+/// use wal_core::{Lsn, Options, Wal, sim::SimStorage};
+/// let (wal, recovery) = Wal::open(SimStorage::new(1), Options::default())?;
+/// assert_eq!(recovery.end, Lsn::ZERO);
+/// let commit = wal.append(["order 1", "order 2"])?; // atomic: both or neither
+/// let lsns = commit.wait()?; // durable
+/// let records: Vec<_> = wal.reader(lsns.start)?.collect::<Result<_, _>>()?;
+/// assert_eq!(records[1].payload, "order 2");
+/// wal.close()?;
+/// # Ok::<(), wal_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Wal {
+    handle: Arc<Handle>,
+}
+
+/// Ends the committer thread when the last clone is gone.
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Wal {
+    /// Opens the log that lies in `storage`, for writing; an empty storage becomes a new log.
+    ///
+    /// Takes the writer's role (G6), finds the end of the log, and stores anew what an
+    /// earlier writer may not have made durable (G5), before anything is shown.
+    ///
+    /// # Errors
+    /// [`Error::Option`]; [`Error::Storage`] with [`StorageError::InUse`] if another writer
+    /// has the log; [`Error::Lost`] if records that were durable are missing or damaged;
+    /// [`Error::NewerFormat`].
+    pub fn open(storage: impl Storage, options: Options) -> Result<(Wal, Recovery)> {
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        let limits = storage.limits();
+        options.validate(&limits)?;
+        let writer = block_on(storage.acquire())?;
+        let opened = recovery::recover(&storage, writer, &options);
+        let opened = opened.inspect_err(|_| {
+            // The role is given back; why the open failed matters more than whether that did.
+            let _ = block_on(storage.resign());
+        })?;
+        storage.prepare(options.segment_bytes);
+        let report = opened.report;
+        let shared = Arc::new_cyclic(|weak: &Weak<Shared>| Shared {
+            storage,
+            log: report.log,
+            durable: AtomicU64::new(report.end.get()),
+            state: Mutex::new(State {
+                queue: VecDeque::new(),
+                queued_bytes: 0,
+                queued_since: None,
+                next: report.end,
+                written: report.end,
+                sync_to: Lsn::ZERO,
+                retention: Retention::new(report.oldest),
+                segments: opened.segments,
+                failure: None,
+                closing: false,
+                closed: false,
+                driver: Some(Box::new(Driver::new(opened.committer, weak))),
+                flight_woken: false,
+                timed: false,
+                hurry: false,
+                retention_error: None,
+                until_written: Waiters::default(),
+                until_durable: Waiters::default(),
+                stats: opened.stats,
+            }),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            options,
+        });
+        let for_thread = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("wal-committer".into())
+            .spawn(move || committer_thread(&for_thread))
+            .map_err(|cause| StorageError::io("starting the committer thread", cause))?;
+        let thread = Mutex::new(Some(thread));
+        let handle = Arc::new(Handle { shared, thread });
+        Ok((Wal { handle }, report))
+    }
+
+    /// Appends records atomically. The commit tells when they are durable.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if the queue is full and [`OnFull::Fail`](crate::OnFull::Fail) was chosen
+    /// (otherwise the call waits); [`Error::TooLarge`], [`Error::Empty`], [`Error::Poisoned`],
+    /// [`Error::Closed`]. After any error nothing was taken.
+    pub fn append(&self, append: impl Into<Append>) -> Result<Commit> {
+        self.append_with(append, Durability::Durable)
+    }
+
+    /// As [`Wal::append`], with the durability that the commit waits for.
+    ///
+    /// # Errors
+    /// As for [`Wal::append`].
+    pub fn append_with(&self, append: impl Into<Append>, durability: Durability) -> Result<Commit> {
+        let shared = &self.handle.shared;
+        let (lsns, state) = shared.enqueue(append.into(), durability)?;
+        if state.driver.is_some() {
+            shared.work.notify_one();
+        }
+        drop(state);
+        Ok(Commit::new(Arc::clone(shared), lsns, durability))
+    }
+
+    /// Appends records atomically and blocks until they are durable. When no other append is
+    /// under way, the calling thread does the I/O itself: the fastest way for a lone writer.
+    ///
+    /// # Errors
+    /// As for [`Wal::append`]; [`Error::Poisoned`] also if the write or sync fails.
+    pub fn commit(&self, append: impl Into<Append>) -> Result<Range<Lsn>> {
+        let shared = &self.handle.shared;
+        let (lsns, mut state) = shared.enqueue(append.into(), Durability::Durable)?;
+        let inline = shared.options.linger.is_zero() && shared.storage.limits().in_flight == 1;
+        if let Some(driver) = inline.then(|| state.driver.take()).flatten() {
+            drop(state);
+            let (state, _) = driver.run(shared, Some(lsns.end));
+            let synced = state.sync_to <= shared.durable();
+            if !(state.queue.is_empty() && state.timed && synced) || state.closing {
+                shared.work.notify_one();
+            }
+        } else {
+            if state.driver.is_some() {
+                shared.work.notify_one();
+            }
+            drop(state);
+        }
+        Commit::new(Arc::clone(shared), lsns, Durability::Durable).wait()
+    }
+
+    /// Blocks until everything that was appended before this call is durable; returns the
+    /// durable LSN.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], [`Error::Closed`].
+    pub fn sync(&self) -> Result<Lsn> {
+        let shared = &self.handle.shared;
+        let target = {
+            let mut state = shared.state.lock();
+            let target = state.next;
+            if shared.durable() < target {
+                shared.check_open(&state)?;
+                state.sync_to = target;
+                shared.work.notify_all();
+            }
+            target
+        };
+        Commit::new(Arc::clone(shared), target..target, Durability::Durable).wait()?;
+        Ok(self.durable())
+    }
+
+    /// End of the durable prefix: every record below it survives whatever the medium survives.
+    #[must_use]
+    pub fn durable(&self) -> Lsn {
+        self.handle.shared.durable()
+    }
+
+    /// The oldest record that can be read.
+    #[must_use]
+    pub fn oldest(&self) -> Lsn {
+        self.handle.shared.state.lock().retention.floor()
+    }
+
+    /// The LSN that the next append gets.
+    #[must_use]
+    pub fn end(&self) -> Lsn {
+        self.handle.shared.state.lock().next
+    }
+
+    /// The first LSN of the newest segment that holds a durable record, or [`Wal::oldest`] if
+    /// there is none. The newest segment is never deleted.
+    #[must_use]
+    pub fn newest_segment(&self) -> Lsn {
+        let durable = self.durable();
+        let state = self.handle.shared.state.lock();
+        let floor = state.retention.floor();
+        let mut firsts = state
+            .segments
+            .iter()
+            .rev()
+            .map(|segment| segment.header.first);
+        firsts
+            .find(|first| *first < durable)
+            .unwrap_or(floor)
+            .max(floor)
+    }
+
+    /// The log's identity: random, chosen when its first segment was written.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.handle.shared.log
+    }
+
+    /// Reads durable records in order, starting with `from`.
+    ///
+    /// # Errors
+    /// [`Error::Released`], [`Error::Beyond`].
+    pub fn reader(&self, from: Lsn) -> Result<Reader> {
+        Ok(Reader::new(
+            Arc::clone(&self.handle.shared),
+            self.hold(from)?,
+        ))
+    }
+
+    /// Reads durable records in order and waits for more at the end.
+    ///
+    /// # Errors
+    /// [`Error::Released`], [`Error::Beyond`].
+    pub fn tail(&self, from: Lsn) -> Result<Tail> {
+        Ok(Tail::new(self.reader(from)?))
+    }
+
+    /// Keeps every record from `from` on until the hold is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Released`]; [`Error::Beyond`] if `from` is not appended yet and not the next one.
+    pub fn hold(&self, from: Lsn) -> Result<Hold> {
+        let shared = &self.handle.shared;
+        let mut state = shared.state.lock();
+        let (oldest, end) = (state.retention.floor(), state.next);
+        if from < oldest {
+            return Err(Error::Released {
+                asked: from,
+                oldest,
+            });
+        }
+        if from > end {
+            return Err(Error::Beyond { asked: from, end });
+        }
+        state.retention.hold(from);
+        drop(state);
+        Ok(Hold::adopt(Arc::clone(shared), from))
+    }
+
+    /// Gives up every record below `before`, as far as no hold or reader protects it. Whole
+    /// segments are deleted in the background, after the log has noted durably that they
+    /// were released; the newest segment always stays.
+    ///
+    /// # Errors
+    /// [`Error::Beyond`] if `before` is not durable yet; [`Error::Storage`] if an earlier
+    /// deletion in the background failed (it is tried again when more can be deleted);
+    /// [`Error::Poisoned`], [`Error::Closed`].
+    pub fn release(&self, before: Lsn) -> Result<()> {
+        let shared = &self.handle.shared;
+        let end = shared.durable();
+        let mut state = shared.state.lock();
+        shared.check_open(&state)?;
+        if before > end {
+            return Err(Error::Beyond { asked: before, end });
+        }
+        state.retention.release(before);
+        shared.work.notify_all();
+        state
+            .retention_error
+            .take()
+            .map_or(Ok(()), |cause| Err(cause.into()))
+    }
+
+    /// Counters since the log was opened.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.handle.shared.state.lock().stats
+    }
+
+    /// Makes everything durable, notes that the log was closed, and gives up the writer's role.
+    /// Other clones get [`Error::Closed`] from then on; readers can still read.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] if a write or sync failed, now or earlier.
+    pub fn close(self) -> Result<()> {
+        self.handle.close()
+    }
+}
+
+impl Handle {
+    fn close(&self) -> Result<()> {
+        let shared = &self.shared;
+        {
+            let mut state = shared.state.lock();
+            state.closing = true;
+            shared.work.notify_all();
+            shared.room.notify_all();
+        }
+        // The committer thread does not panic; if it did, what is not durable stays so.
+        let joined = self.thread.lock().take().map(JoinHandle::join);
+        if joined.is_some() {
+            block_on(shared.storage.resign())?;
+        }
+        let state = shared.state.lock();
+        state
+            .failure
+            .as_ref()
+            .map_or(Ok(()), |cause| Err(shared.poisoned(cause)))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // There is nobody left to tell; `close` is the call that reports.
+        let _ = self.close();
+    }
+}

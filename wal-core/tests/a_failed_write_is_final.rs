@@ -1,0 +1,123 @@
+//! G5: after a failed write or sync the handle acknowledges nothing, everyone who waits is
+//! told, and a reopen stores anew what the page cache may show and the disk lack.
+
+use std::time::Duration;
+
+use wal_core::sim::SimStorage;
+use wal_core::{Durability, Error, Lsn, Options, Wal};
+
+fn quiet() -> Options {
+    Options {
+        watermark_delay: None,
+        ..Options::default()
+    }
+}
+
+#[test]
+fn nothing_is_acknowledged_after_a_failed_sync_and_every_waiter_wakes() {
+    let disk = SimStorage::new(7);
+    let (wal, _) = Wal::open(disk.clone(), quiet()).unwrap();
+    wal.commit("before").unwrap();
+    disk.fail_after(0);
+    let waiters: Vec<_> = (0..8)
+        .map(|_| {
+            let wal = wal.clone();
+            std::thread::spawn(move || wal.commit("during"))
+        })
+        .collect();
+    for waiter in waiters {
+        let result = waiter.join().unwrap();
+        assert!(matches!(result, Err(Error::Poisoned { durable, .. }) if durable == Lsn::new(1)));
+    }
+    assert!(matches!(wal.append("after"), Err(Error::Poisoned { .. })));
+    assert!(matches!(wal.sync(), Err(Error::Poisoned { .. })));
+    assert_eq!(wal.durable(), Lsn::new(1));
+    let read: Vec<_> = wal
+        .reader(Lsn::ZERO)
+        .unwrap()
+        .map(|record| record.unwrap().payload)
+        .collect();
+    assert_eq!(read, ["before"], "what is durable stays readable");
+    assert!(matches!(wal.close(), Err(Error::Poisoned { .. })));
+}
+
+#[test]
+fn a_tail_that_waits_is_told() {
+    let disk = SimStorage::new(7);
+    let (wal, _) = Wal::open(disk.clone(), quiet()).unwrap();
+    let mut tail = wal.tail(Lsn::ZERO).unwrap();
+    let waiting = std::thread::spawn(move || tail.next_blocking());
+    std::thread::sleep(Duration::from_millis(20));
+    disk.fail_after(0);
+    assert!(wal.commit("lost").is_err());
+    let result = waiting.join().unwrap();
+    assert!(matches!(result, Some(Err(Error::Poisoned { .. }))));
+}
+
+#[test]
+fn a_reopen_syncs_what_it_shows() {
+    let disk = SimStorage::new(11);
+    let (wal, _) = Wal::open(disk.clone(), quiet()).unwrap();
+    wal.commit("durable").unwrap();
+    // Accepted, then the sync fails: visible in the page cache, not on the medium.
+    wal.append_with("doubtful", Durability::Accepted)
+        .unwrap()
+        .wait()
+        .unwrap();
+    disk.fail_after(0);
+    assert!(wal.sync().is_err());
+    drop(wal);
+    disk.kill();
+    let (wal, recovery) = Wal::open(disk.clone(), quiet()).unwrap();
+    assert_eq!(recovery.end, Lsn::new(2));
+    assert_eq!(
+        recovery.unconfirmed.unwrap().kept,
+        2 - recovery.durable.get()
+    );
+    // It was shown, so it must survive the power cut that follows, for every fate of
+    // what was never synced.
+    drop(wal);
+    disk.crash();
+    let (wal, recovery) = Wal::open(disk, quiet()).unwrap();
+    assert_eq!(recovery.end, Lsn::new(2));
+    let read: Vec<_> = wal
+        .reader(Lsn::ZERO)
+        .unwrap()
+        .map(|record| record.unwrap().payload)
+        .collect();
+    assert_eq!(read, ["durable", "doubtful"]);
+}
+
+#[test]
+fn a_copy_that_a_crash_cuts_short_does_not_replace_the_original() {
+    // G1 across a crash during recovery, at every one of recovery's writes and syncs.
+    for operations in 0..8 {
+        for seed in 0..50 {
+            let disk = SimStorage::new(seed);
+            let (wal, _) = Wal::open(disk.clone(), quiet()).unwrap();
+            for n in 0..5u8 {
+                wal.append_with(vec![n; 9000], Durability::Accepted)
+                    .unwrap()
+                    .wait()
+                    .unwrap();
+            }
+            wal.sync().unwrap(); // acknowledged, but no later frame says so
+            disk.kill();
+            drop(wal);
+            disk.fail_after(operations);
+            let first = Wal::open(disk.clone(), quiet()).map(|_| ());
+            disk.crash();
+            let (wal, recovery) = Wal::open(disk.clone(), quiet())
+                .unwrap_or_else(|error| panic!("{error}; first open: {first:?}"));
+            assert_eq!(
+                recovery.end,
+                Lsn::new(5),
+                "seed {seed}, operation {operations}"
+            );
+            assert_eq!(
+                wal.reader(Lsn::ZERO).unwrap().filter(Result::is_ok).count(),
+                5
+            );
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A segment file that is open for appending.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use bytes::Bytes;
+
+/// A file, the offset at which the next frame goes, and whether it has unsynced data.
+#[derive(Debug)]
+pub(crate) struct SegmentFile {
+    file: File,
+    end: u64,
+    dirty: bool,
+}
+
+impl SegmentFile {
+    /// A new file under this name; fails if there is one already.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        Ok(Self::adopt(file))
+    }
+
+    /// A file that was prepared, from its start.
+    pub(crate) fn adopt(file: File) -> Self {
+        SegmentFile {
+            file,
+            end: 0,
+            dirty: false,
+        }
+    }
+
+    /// Writes the frame at `offset`.
+    pub(crate) fn append(&mut self, offset: u64, frame: &[Bytes]) -> io::Result<()> {
+        if offset != self.end {
+            self.file.seek(SeekFrom::Start(offset))?;
+        }
+        self.dirty = true;
+        let mut slices: Vec<IoSlice<'_>> = frame.iter().map(|part| IoSlice::new(part)).collect();
+        let mut rest = slices.as_mut_slice();
+        // The last part may be empty; slices of nothing would end the loop early.
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            match self.file.write_vectored(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut rest, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.end = offset + frame.iter().map(|part| part.len() as u64).sum::<u64>();
+        Ok(())
+    }
+
+    /// Makes what was written durable.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        if self.dirty {
+            self.file.sync_data()?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+}

@@ -1,0 +1,145 @@
+//! A segment prepared ahead of use, in the background.
+//!
+//! Blocks that were never written cost a journal commit at each sync that first
+//! touches them; blocks that hold zeros do not. So the next segment is written full of
+//! zeros while the current one is in use. Only that counts: reserving blocks without
+//! writing them (`fallocate`) gains nothing.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+const CHUNK: usize = 1 << 20;
+
+/// At most one spare, named `spare.ready`; `spare.building` until it is whole.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    directory: PathBuf,
+    work: Mutex<Work>,
+    stop: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    /// 0: none is wanted.
+    bytes: u64,
+    builder: Option<JoinHandle<()>>,
+}
+
+impl Spare {
+    pub(crate) fn new(directory: &Path) -> Self {
+        Spare {
+            directory: directory.to_owned(),
+            work: Mutex::default(),
+            stop: Arc::default(),
+        }
+    }
+
+    /// Wants a spare of this size from now on.
+    pub(crate) fn want(&self, bytes: u64) {
+        self.stop.store(false, Ordering::Relaxed);
+        self.work.lock().bytes = bytes;
+        self.build();
+    }
+
+    /// Gives the spare the name `path`, if one is ready, and begins the next.
+    pub(crate) fn take(&self, path: &Path) -> io::Result<Option<File>> {
+        if self.work.lock().bytes == 0 {
+            return Ok(None);
+        }
+        let ready = self.directory.join("spare.ready");
+        let file = match OpenOptions::new().write(true).open(&ready) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.build();
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        // The writer's lock keeps everyone else from creating the name in between.
+        if path.try_exists()? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        fs::rename(&ready, path)?;
+        self.build();
+        Ok(Some(file))
+    }
+
+    /// Stops building and waits until nothing touches the directory any more.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let builder = {
+            let mut work = self.work.lock();
+            work.bytes = 0;
+            work.builder.take()
+        };
+        if let Some(builder) = builder {
+            let _ = builder.join(); // it does not panic
+        }
+    }
+
+    fn build(&self) {
+        let mut work = self.work.lock();
+        let busy = work
+            .builder
+            .as_ref()
+            .is_some_and(|builder| !builder.is_finished());
+        if busy || work.bytes == 0 {
+            return;
+        }
+        let (directory, bytes) = (self.directory.clone(), work.bytes);
+        let stop = Arc::clone(&self.stop);
+        // Without a spare the next segment grows as it is written: slower, not wrong. So
+        // neither a failed build nor a failed spawn is an error.
+        work.builder = std::thread::Builder::new()
+            .name("wal-spare".into())
+            .spawn(move || {
+                let _ = build(&directory, bytes, &stop);
+            })
+            .ok();
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn build(directory: &Path, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+    let ready = directory.join("spare.ready");
+    if fs::metadata(&ready).is_ok_and(|found| found.len() == bytes) {
+        return Ok(());
+    }
+    let building = directory.join("spare.building");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&building)?;
+    let done = fill(&mut file, bytes, stop).and_then(|()| fs::rename(&building, &ready));
+    if done.is_err() {
+        fs::remove_file(&building)?; // do not keep the space that the log may need
+    }
+    done
+}
+
+fn fill(file: &mut File, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+    let zeros = vec![0; CHUNK];
+    file.rewind()?;
+    let mut left = bytes;
+    while left > 0 {
+        if stop.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let length = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+        file.write_all(zeros.get(..length).unwrap_or_default())?;
+        left -= length as u64;
+    }
+    file.sync_all()
+}

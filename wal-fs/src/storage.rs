@@ -1,0 +1,286 @@
+//! The storage contract of `wal-core`, on files.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use wal_core::{
+    Epoch, Identity, IoFuture, Limits, Position, SegmentId, SegmentMeta, Storage, StorageError,
+    Sync, Writer,
+};
+
+use crate::directory;
+use crate::lock::Lock;
+use crate::os;
+use crate::segment_file::SegmentFile;
+use crate::spare::Spare;
+
+/// Frames start on blocks of this size, so that no acknowledged block is ever rewritten.
+const BLOCK: u32 = 4096;
+
+/// A log in a directory. Every call blocks until it is done.
+///
+/// ```
+/// use wal_core::Storage;
+/// use wal_fs::FileStorage;
+/// let dir = tempfile::tempdir()?;
+/// let storage = FileStorage::open(dir.path().join("log"))?;
+/// assert_eq!(storage.limits().align, 4096);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct FileStorage {
+    directory: PathBuf,
+    lock: Mutex<Option<Lock>>,
+    /// The files of all segments whose names are known.
+    names: Mutex<BTreeMap<SegmentId, PathBuf>>,
+    writing: Mutex<Writing>,
+    spare: Spare,
+    /// The file that was read last.
+    reading: Mutex<Option<(SegmentId, Arc<File>)>>,
+}
+
+/// What the writer has open.
+#[derive(Debug, Default)]
+struct Writing {
+    /// The current segment, the one before (its seal may still come), and older ones
+    /// that have unsynced data.
+    files: BTreeMap<SegmentId, SegmentFile>,
+    unsynced_names: bool,
+}
+
+type Outcome<T> = Result<T, StorageError>;
+
+impl FileStorage {
+    /// The log in this directory, which is created if it does not exist. Takes no lock yet:
+    /// [`Wal::open`](wal_core::Wal::open) does.
+    ///
+    /// # Errors
+    /// What the system says if the directory cannot be created or is none.
+    pub fn open(directory: impl AsRef<Path>) -> Result<FileStorage, StorageError> {
+        let directory = directory.as_ref();
+        let context = || format!("opening log directory {}", directory.display());
+        directory::create(directory).map_err(|cause| StorageError::io(context(), cause))?;
+        Ok(FileStorage {
+            directory: directory.to_owned(),
+            lock: Mutex::new(None),
+            names: Mutex::new(directory::segments(directory)?),
+            writing: Mutex::default(),
+            spare: Spare::new(directory),
+            reading: Mutex::new(None),
+        })
+    }
+
+    fn error(&self, doing: &str, segment: SegmentId, cause: io::Error) -> StorageError {
+        let directory = self.directory.display();
+        StorageError::io(format!("{doing} segment {segment} in {directory}"), cause)
+    }
+
+    fn acquire_now(&self) -> Outcome<Writer> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(|cause| {
+            StorageError::io(
+                "drawing a random identity",
+                io::Error::other(cause.to_string()),
+            )
+        })?;
+        let lock = Lock::acquire(&self.directory)?;
+        let names = directory::segments(&self.directory)?;
+        // Nobody else creates segments while we hold the lock, so the number of the first
+        // that this writer will create is higher than every earlier writer's.
+        let highest = names.keys().next_back().map_or(0, |id| id.get());
+        *self.names.lock() = names;
+        *self.lock.lock() = Some(lock);
+        Ok(Writer {
+            epoch: Epoch::new(highest.saturating_add(1)),
+            id: Identity::new(u128::from_le_bytes(id)),
+        })
+    }
+
+    fn append_now(&self, at: Position, frame: &[Bytes], sync: Sync) -> Outcome<()> {
+        let mut writing = self.writing.lock();
+        if at.offset == 0 {
+            let file = self.create(at)?;
+            // The seal of the segment just left behind may still come; older ones are done
+            // once they are synced.
+            while writing.files.len() > 1 {
+                let Some((id, mut old)) = writing.files.pop_first() else {
+                    break;
+                };
+                old.sync()
+                    .map_err(|cause| self.error("syncing", id, cause))?;
+            }
+            writing.files.insert(at.segment, file);
+            writing.unsynced_names = true;
+        }
+        let file = writing.files.get_mut(&at.segment).ok_or_else(|| {
+            StorageError::Conflict(format!("segment {} is not open for appending", at.segment))
+        })?;
+        file.append(at.offset, frame)
+            .map_err(|cause| self.error("writing", at.segment, cause))?;
+        match sync {
+            Sync::Yes => self.sync_all(&mut writing),
+            Sync::No => Ok(()),
+        }
+    }
+
+    fn create(&self, at: Position) -> Outcome<SegmentFile> {
+        let path = self
+            .directory
+            .join(directory::file_name(at.segment, at.lsn));
+        let mut names = self.names.lock();
+        if names.contains_key(&at.segment) {
+            let taken = format!("segment {} exists already", at.segment);
+            return Err(StorageError::Conflict(taken));
+        }
+        let failed = |cause| self.error("creating", at.segment, cause);
+        let file = match self.spare.take(&path).map_err(failed)? {
+            Some(prepared) => SegmentFile::adopt(prepared),
+            None => SegmentFile::create(&path).map_err(failed)?,
+        };
+        names.insert(at.segment, path);
+        Ok(file)
+    }
+
+    /// Data first, then names: a name that is durable never shows less than its first frame.
+    fn sync_all(&self, writing: &mut Writing) -> Outcome<()> {
+        for (id, file) in writing.files.iter_mut().filter(|(_, file)| file.is_dirty()) {
+            file.sync()
+                .map_err(|cause| self.error("syncing", *id, cause))?;
+        }
+        if writing.unsynced_names {
+            self.sync_names()?;
+            writing.unsynced_names = false;
+        }
+        Ok(())
+    }
+
+    fn sync_names(&self) -> Outcome<()> {
+        let context = || format!("syncing log directory {}", self.directory.display());
+        os::sync_directory(&self.directory).map_err(|cause| StorageError::io(context(), cause))
+    }
+
+    fn read_now(&self, segment: SegmentId, range: &Range<u64>) -> Outcome<Bytes> {
+        let failed = |cause| self.error("reading", segment, cause);
+        let file = self.open_for_reading(segment)?;
+        let end = range.end.min(file.metadata().map_err(failed)?.len());
+        // Bounded by what the file really has, whatever the caller asked for.
+        let length = usize::try_from(end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+        let mut buffer = vec![0; length];
+        let read = os::read_at(&file, &mut buffer, range.start).map_err(failed)?;
+        buffer.truncate(read);
+        Ok(buffer.into())
+    }
+
+    fn open_for_reading(&self, segment: SegmentId) -> Outcome<Arc<File>> {
+        let mut reading = self.reading.lock();
+        if let Some((_, file)) = reading.as_ref().filter(|(open, _)| *open == segment) {
+            return Ok(Arc::clone(file));
+        }
+        let path = self.names.lock().get(&segment).cloned();
+        let path = path.ok_or_else(|| {
+            let directory = self.directory.display();
+            StorageError::NotFound(format!("segment {segment} in {directory}"))
+        })?;
+        let file = File::open(path).map_err(|cause| self.error("opening", segment, cause))?;
+        let file = Arc::new(file);
+        *reading = Some((segment, Arc::clone(&file)));
+        Ok(file)
+    }
+
+    fn list_now(&self) -> Outcome<Vec<SegmentMeta>> {
+        let names = directory::segments(&self.directory)?;
+        let mut listed = Vec::with_capacity(names.len());
+        for (id, path) in &names {
+            let meta = fs::metadata(path).map_err(|cause| self.error("reading", *id, cause))?;
+            listed.push(SegmentMeta {
+                id: *id,
+                bytes: meta.len(),
+            });
+        }
+        *self.names.lock() = names;
+        Ok(listed)
+    }
+
+    /// Removes the segments that `doomed` picks, lowest first, so that a crash in between
+    /// leaves no gap.
+    fn delete_now(&self, doomed: impl Fn(SegmentId) -> bool) -> Outcome<()> {
+        let doomed: Vec<_> = {
+            let names = self.names.lock();
+            names
+                .iter()
+                .filter(|(id, _)| doomed(**id))
+                .map(|(id, path)| (*id, path.clone()))
+                .collect()
+        };
+        for (id, path) in &doomed {
+            fs::remove_file(path).map_err(|cause| self.error("deleting", *id, cause))?;
+            self.names.lock().remove(id);
+            let mut reading = self.reading.lock();
+            *reading = reading.take().filter(|(open, _)| open != id);
+        }
+        if doomed.is_empty() {
+            Ok(())
+        } else {
+            self.sync_names()
+        }
+    }
+}
+
+fn ready<T: Send + 'static>(result: Outcome<T>) -> IoFuture<T> {
+    Box::pin(std::future::ready(result))
+}
+
+impl Storage for FileStorage {
+    fn limits(&self) -> Limits {
+        Limits {
+            align: BLOCK,
+            in_flight: 1,
+            append_bytes: 1 << 40,
+        }
+    }
+
+    fn acquire(&self) -> IoFuture<Writer> {
+        ready(self.acquire_now())
+    }
+
+    fn resign(&self) -> IoFuture<()> {
+        self.spare.stop();
+        self.writing.lock().files.clear();
+        *self.lock.lock() = None;
+        ready(Ok(()))
+    }
+
+    fn prepare(&self, segment_bytes: u64) {
+        self.spare.want(segment_bytes);
+    }
+
+    fn append(&self, at: Position, frame: Vec<Bytes>, sync: Sync) -> IoFuture<()> {
+        ready(self.append_now(at, &frame, sync))
+    }
+
+    fn sync(&self) -> IoFuture<()> {
+        ready(self.sync_all(&mut self.writing.lock()))
+    }
+
+    fn read(&self, segment: SegmentId, range: Range<u64>) -> IoFuture<Bytes> {
+        ready(self.read_now(segment, &range))
+    }
+
+    fn list(&self) -> IoFuture<Vec<SegmentMeta>> {
+        ready(self.list_now())
+    }
+
+    fn delete_before(&self, segment: SegmentId) -> IoFuture<()> {
+        ready(self.delete_now(|id| id < segment))
+    }
+
+    fn delete(&self, segment: SegmentId) -> IoFuture<()> {
+        ready(self.delete_now(|id| id == segment))
+    }
+}
