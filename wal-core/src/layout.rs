@@ -171,6 +171,25 @@ impl Layout {
         kept
     }
 
+    /// The same place of the log, but at the end of the segment before where `cut` is the
+    /// start of a segment: what is copied again and again, because each time the process
+    /// was killed soon after, must not leave an empty segment each time.
+    pub(crate) fn without_empty_segments(&self, mut cut: Position) -> Position {
+        for segment in self.segments.iter().rev() {
+            let header = &segment.header;
+            let empty = cut.segment == header.segment && cut.offset == header.stored_bytes();
+            let has_previous = self
+                .segments
+                .iter()
+                .any(|it| it.header.segment == header.previous);
+            if empty && has_previous {
+                cut.segment = header.previous;
+                cut.offset = header.previous_end;
+            }
+        }
+        cut
+    }
+
     /// Segments that hold nothing of the log any more, if it goes on after `last`.
     pub(crate) fn leftovers(&self, last: Option<SegmentId>) -> Vec<SegmentId> {
         let superseded = self

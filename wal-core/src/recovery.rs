@@ -102,7 +102,10 @@ pub(crate) fn recover(
     let durable = walk.durable.max(layout.durable());
     walk.check(&layout, durable)?;
 
-    let cut = walk.cut(durable);
+    let cut = walk.cut(durable).map(|cut| Cut {
+        at: layout.without_empty_segments(cut.at),
+        ..cut
+    });
     let start = Start {
         log: layout.log().unwrap_or(writer.id),
         writer,

@@ -121,3 +121,18 @@ fn a_copy_that_a_crash_cuts_short_does_not_replace_the_original() {
         }
     }
 }
+
+#[test]
+fn kills_in_a_row_leave_no_empty_segments() {
+    let disk = SimStorage::new(3);
+    for round in 0..20 {
+        let (wal, recovery) = Wal::open(disk.clone(), quiet()).unwrap();
+        if round < 3 {
+            wal.commit("one").unwrap();
+        }
+        assert_eq!(recovery.end, Lsn::new(round.min(3)));
+        disk.kill();
+        drop(wal);
+    }
+    assert!(disk.segments().len() <= 4, "{:?}", disk.segments());
+}

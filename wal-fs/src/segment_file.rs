@@ -61,6 +61,11 @@ impl SegmentFile {
         Ok(())
     }
 
+    /// Cuts off what was prepared beyond the last frame.
+    pub(crate) fn trim(&self) -> io::Result<()> {
+        self.file.set_len(self.end)
+    }
+
     pub(crate) fn is_dirty(&self) -> bool {
         self.dirty
     }

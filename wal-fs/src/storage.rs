@@ -251,7 +251,11 @@ impl Storage for FileStorage {
 
     fn resign(&self) -> IoFuture<()> {
         self.spare.stop();
-        self.writing.lock().files.clear();
+        let files = std::mem::take(&mut self.writing.lock().files);
+        if let Some((_, last)) = files.last_key_value() {
+            // Gives back the space prepared but not used. Failing to costs only that.
+            let _ = last.trim();
+        }
         *self.lock.lock() = None;
         ready(Ok(()))
     }
