@@ -178,7 +178,7 @@ impl Committer {
         let (segment, lsn, chain) = self.unsealed.take()?;
         let frame = FrameBuilder::new(lsn, chain, 0);
         let at = position(&segment, lsn);
-        let note = self.note(Kind::Seal, time);
+        let note = self.note(Kind::Seal, segment.id, time);
         let bytes = frame.finish(note, segment.seed, segment.offset);
         Some(self.begin(at, bytes, Sync::No, self.written, None))
     }
@@ -205,12 +205,13 @@ impl Committer {
         self.durable = self.durable.max(self.written);
     }
 
-    fn note(&self, kind: Kind, time: i64) -> Note {
+    fn note(&self, kind: Kind, segment: SegmentId, time: i64) -> Note {
         Note {
             kind,
             durable: self.durable,
             released: self.released,
             time,
+            segment,
         }
     }
 
@@ -218,7 +219,7 @@ impl Committer {
         let (end, chain) = frame.end();
         let (segment, begins) = self.place(frame.bytes(), time);
         let mut at = position(&segment, self.next);
-        let note = self.note(kind, time);
+        let note = self.note(kind, segment.id, time);
         let mut bytes = frame.finish(note, segment.seed, segment.offset);
         if let Some(header) = &begins {
             at.offset = 0;

@@ -9,9 +9,9 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::Lsn;
 use crate::checksum::{chain, crc, crc_more, record_crc};
 use crate::codec::Fields;
+use crate::{Lsn, SegmentId};
 
 /// Bytes of a frame header.
 pub(crate) const HEADER_BYTES: usize = 80;
@@ -65,6 +65,9 @@ pub(crate) struct FrameHeader {
     pub(crate) chain: u64,
     /// Microseconds since 1970.
     pub(crate) time: i64,
+    /// The segment that the frame was written to. The checksum implies it; it stands here
+    /// for the one case in which the segment's header is damaged (see [`claims_segment`]).
+    pub(crate) segment: SegmentId,
 }
 
 impl FrameHeader {
@@ -84,6 +87,7 @@ impl FrameHeader {
             out.extend_from_slice(&field.to_le_bytes());
         }
         out.extend_from_slice(&self.time.to_le_bytes());
+        out.extend_from_slice(&self.segment.get().to_le_bytes());
         out.resize(HEADER_BYTES - 4, 0);
         let sum = header_crc(seed, offset, &out);
         out.extend_from_slice(&sum.to_le_bytes());
@@ -122,6 +126,7 @@ impl FrameHeader {
             released: Lsn::new(fields.u64()?),
             chain: fields.u64()?,
             time: fields.i64()?,
+            segment: SegmentId::new(fields.u64()?),
         })
     }
 
@@ -320,6 +325,7 @@ impl FrameBuilder {
             released: note.released,
             chain: self.chain_before,
             time: note.time,
+            segment: note.segment,
         };
         let mut head = BytesMut::with_capacity(HEADER_BYTES + self.table.len());
         head.extend_from_slice(&header.encode(seed, offset));
@@ -338,12 +344,15 @@ pub(crate) struct Note {
     pub(crate) durable: Lsn,
     pub(crate) released: Lsn,
     pub(crate) time: i64,
+    pub(crate) segment: SegmentId,
 }
 
-/// Whether these bytes begin like a frame, of whichever segment. No proof: only
-/// [`FrameHeader::decode`] is one.
-pub(crate) fn looks_like_frame(bytes: &[u8]) -> bool {
-    bytes.starts_with(&MAGIC)
+/// Whether these bytes begin like a frame of this segment. No proof, only
+/// [`FrameHeader::decode`] is one; but that needs the segment's header.
+pub(crate) fn claims_segment(bytes: &[u8], segment: SegmentId) -> bool {
+    const SEGMENT_AT: usize = 64;
+    let claimed = bytes.get(SEGMENT_AT..).and_then(|rest| Fields(rest).u64());
+    bytes.starts_with(&MAGIC) && claimed == Some(segment.get())
 }
 
 #[cfg(test)]
@@ -369,6 +378,7 @@ mod tests {
             durable: first,
             released: Lsn::ZERO,
             time: 5,
+            segment: SegmentId::new(1),
         };
         frame.finish(note, seed, offset).concat().into()
     }
@@ -436,6 +446,7 @@ mod tests {
                 released: Lsn::ZERO,
                 chain: 0,
                 time: 0,
+                segment: SegmentId::new(1),
             };
             let mut bytes = header.encode(9, 4096).to_vec();
             bytes.extend_from_slice(&rest);

@@ -272,8 +272,9 @@ fn lost_before(next: &SegmentHeader, reason: &str) -> Error {
     }
 }
 
-/// A segment whose header does not verify is a leftover of its own first append, unless
-/// a second frame stands in it: then the first was acknowledged, and the header is damaged.
+/// A segment whose header does not verify is a leftover of its own first append, unless a
+/// second frame of this segment stands in it: then the first was stored, and the header is
+/// damaged. Frames of the file's earlier uses claim other segments.
 fn refuse_if_acknowledged(
     storage: &Arc<dyn Storage>,
     meta: SegmentMeta,
@@ -291,7 +292,7 @@ fn refuse_if_acknowledged(
             .chunks(usize::try_from(align).unwrap_or(512))
             .enumerate()
         {
-            if frame::looks_like_frame(place) {
+            if frame::claims_segment(place, meta.id) {
                 let mut at = start_of(meta.id, Lsn::ZERO);
                 at.offset = offset + index as u64 * align;
                 return Err(Error::Lost {

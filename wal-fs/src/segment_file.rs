@@ -12,6 +12,7 @@ pub(crate) struct SegmentFile {
     file: File,
     end: u64,
     dirty: bool,
+    syncs: u64,
 }
 
 impl SegmentFile {
@@ -27,6 +28,7 @@ impl SegmentFile {
             file,
             end: 0,
             dirty: false,
+            syncs: 0,
         }
     }
 
@@ -57,8 +59,17 @@ impl SegmentFile {
         if self.dirty {
             self.file.sync_data()?;
             self.dirty = false;
+            self.syncs += 1;
         }
         Ok(())
+    }
+
+    /// Whether it has just become clear that this log is synced often, that is, every few
+    /// blocks: its next segment is worth preparing.
+    pub(crate) fn is_synced_often(&self) -> bool {
+        const SYNCS: u64 = 32;
+        const BYTES_PER_SYNC: u64 = 128 << 10;
+        self.syncs == SYNCS && self.end <= SYNCS * BYTES_PER_SYNC
     }
 
     /// Cuts off what was prepared beyond the last frame.

@@ -1,9 +1,10 @@
 //! A segment prepared ahead of use, in the background.
 //!
 //! Blocks that were never written cost a journal commit at each sync that first
-//! touches them; blocks that hold zeros do not. So the next segment is written full of
-//! zeros while the current one is in use. Only that counts: reserving blocks without
-//! writing them (`fallocate`) gains nothing.
+//! touches them; blocks that hold zeros do not. So while a log is synced often, its next
+//! segment is written full of zeros beforehand. Only that counts: reserving blocks without
+//! writing them (`fallocate`) gains nothing. A log that is synced once per megabyte gains
+//! nothing either, and would pay for every byte twice: it gets no spare.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
@@ -40,14 +41,13 @@ impl Spare {
         }
     }
 
-    /// Wants a spare of this size from now on.
-    pub(crate) fn want(&self, bytes: u64) {
+    /// Spares are to be of this size.
+    pub(crate) fn allow(&self, bytes: u64) {
         self.stop.store(false, Ordering::Relaxed);
         self.work.lock().bytes = bytes;
-        self.build();
     }
 
-    /// Gives the spare the name `path`, if one is ready, and begins the next.
+    /// Gives the spare the name `path`, if one is ready.
     pub(crate) fn take(&self, path: &Path) -> io::Result<Option<File>> {
         if self.work.lock().bytes == 0 {
             return Ok(None);
@@ -55,10 +55,7 @@ impl Spare {
         let ready = self.directory.join("spare.ready");
         let file = match OpenOptions::new().write(true).open(&ready) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.build();
-                return Ok(None);
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         // The writer's lock keeps everyone else from creating the name in between.
@@ -66,7 +63,6 @@ impl Spare {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         fs::rename(&ready, path)?;
-        self.build();
         Ok(Some(file))
     }
 
@@ -83,7 +79,8 @@ impl Spare {
         }
     }
 
-    fn build(&self) {
+    /// Begins to prepare a spare, unless there is one or one is being prepared.
+    pub(crate) fn build(&self) {
         let mut work = self.work.lock();
         let busy = work
             .builder

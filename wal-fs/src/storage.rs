@@ -123,6 +123,9 @@ impl FileStorage {
         })?;
         file.append(at.offset, frame)
             .map_err(|cause| self.error("writing", at.segment, cause))?;
+        if file.is_synced_often() {
+            self.spare.build();
+        }
         match sync {
             Sync::Yes => self.sync_all(&mut writing),
             Sync::No => Ok(()),
@@ -261,7 +264,7 @@ impl Storage for FileStorage {
     }
 
     fn prepare(&self, segment_bytes: u64) {
-        self.spare.want(segment_bytes);
+        self.spare.allow(segment_bytes);
     }
 
     fn append(&self, at: Position, frame: Vec<Bytes>, sync: Sync) -> IoFuture<()> {

@@ -134,7 +134,8 @@ fn every_byte_is_what_the_document_says() {
             let seal = frame[4] == 4; // written once its successor is durable, and says so
             assert!(seal || u64_at(frame, 32) <= expected_lsn, "durable");
             assert_eq!(u64_at(frame, 48), chain, "chain");
-            assert!(frame[64..76].iter().all(|byte| *byte == 0), "reserved");
+            assert_eq!(u64_at(frame, 64), index as u64 + 1, "segment");
+            assert_eq!(frame[72..76], [0; 4], "reserved");
             let mut at = 80 + records * 8;
             for entry in table.chunks(8) {
                 let (length, sum) = (u32_at(entry, 0), u32_at(entry, 4));
