@@ -39,3 +39,8 @@ mod spare;
 mod storage;
 
 pub use storage::FileStorage;
+
+/// The program in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
