@@ -224,6 +224,34 @@ mod tests {
         }
     }
 
+    /// G11: the bytes of version 1, written out; they never change.
+    #[test]
+    fn version_1_is_these_bytes() {
+        let partition = Partition::new("t", 300);
+        let record = RecordRef {
+            partition: &partition,
+            offset: 129,
+            key: Some(b"k"),
+            value: b"value",
+        };
+        let mut data = Vec::new();
+        put_data_header(&mut data, 0, &record);
+        assert_eq!(data, [1, 0, 0x81, 1, 2]);
+
+        let mut positions = Positions::default();
+        positions.advance(&Partition::new("s", 0), 7);
+        positions.advance(&partition, 130);
+        let envelope = Envelope {
+            records: 1,
+            positions,
+            table: vec![partition],
+        };
+        let bytes = b"\x02\x01\x01\x02\x01s\x01\x00\x07\x01t\x01\xac\x02\x82\x01\x01\x01";
+        assert_eq!(envelope.encode(), bytes);
+        let read = LogRecord::decode(bytes);
+        assert!(matches!(read, Ok(LogRecord::Envelope(found)) if found == envelope));
+    }
+
     #[test]
     fn a_newer_version_is_refused() {
         let refused = LogRecord::decode(&[ENVELOPE, 2, 0, 0, 0]);

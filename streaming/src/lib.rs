@@ -55,6 +55,16 @@
 //! # }
 //! ```
 
+#![forbid(unsafe_code)]
+// Nothing that input, disk or network can reach may panic.
+#![warn(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
 mod block;
 mod checkpoint;
 mod codec;

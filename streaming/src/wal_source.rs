@@ -18,8 +18,8 @@ use wal_core::{Lsn, Reader, Record, Wal};
 use crate::envelope::{LogRecord, is_envelope};
 use crate::{Each, Error, Finisher, OffsetRange, Partition, Positions, Result, Source};
 
-/// How often an empty log is looked at.
-const LOOK: Duration = Duration::from_millis(1);
+/// How often a wait for the log looks whether it was finished meanwhile.
+const LOOK: Duration = Duration::from_millis(5);
 /// No receiver writes a block of more records; more without an envelope is damage.
 const BLOCK_RECORDS: usize = 1 << 24;
 
@@ -179,7 +179,7 @@ impl Source for WalSource {
             } else if end > position || Instant::now() >= deadline {
                 break;
             } else {
-                std::thread::sleep(LOOK.min(wait));
+                self.wal.wait_durable(self.cursor.plus(1), LOOK.min(wait))?;
             }
         }
         Ok(if end > position {

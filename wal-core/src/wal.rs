@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -183,6 +184,20 @@ impl Wal {
         self.handle.shared.durable()
     }
 
+    /// Blocks until every record below `until` is durable, for at most `limit`; returns the
+    /// durable LSN, which is below `until` if the time was up. Asks for no sync.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`].
+    pub fn wait_durable(&self, until: Lsn, limit: Duration) -> Result<Lsn> {
+        let shared = Arc::clone(&self.handle.shared);
+        let waited = Commit::new(shared, until..until, Durability::Durable).wait_timeout(limit);
+        match waited {
+            Ok(_) | Err(Error::Timeout(_)) => Ok(self.durable()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The oldest record that can be read.
     #[must_use]
     pub fn oldest(&self) -> Lsn {
@@ -262,7 +277,8 @@ impl Wal {
 
     /// Gives up every record below `before`, as far as no hold or reader protects it. Whole
     /// segments are deleted in the background, after the log has noted durably that they
-    /// were released; the newest segment always stays.
+    /// were released; the newest segment always stays. Released records cannot be read any
+    /// more, also where their segment is still there.
     ///
     /// # Errors
     /// [`Error::Beyond`] if `before` is not durable yet; [`Error::Storage`] if an earlier

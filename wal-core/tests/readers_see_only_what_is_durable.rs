@@ -135,3 +135,16 @@ fn a_log_goes_on_after_everything_was_released() {
     }
     assert!(disk.segments().len() <= 2, "{:?}", disk.segments());
 }
+
+#[test]
+fn the_durable_end_can_be_waited_for() {
+    let (wal, _) = Wal::open(SimStorage::new(1), small()).unwrap();
+    let soon = Duration::from_millis(10);
+    assert_eq!(wal.wait_durable(Lsn::new(1), soon).unwrap(), Lsn::ZERO);
+    let waiting = {
+        let wal = wal.clone();
+        std::thread::spawn(move || wal.wait_durable(Lsn::new(2), Duration::from_secs(30)))
+    };
+    wal.commit(["a", "b"]).unwrap();
+    assert_eq!(waiting.join().unwrap().unwrap(), Lsn::new(2));
+}

@@ -273,6 +273,50 @@ mod tests {
         ]
     }
 
+    /// G11: the bytes of version 1, written out; they never change.
+    #[test]
+    fn version_1_is_these_bytes() {
+        let batch = Batch {
+            id: 2,
+            ranges: vec![OffsetRange {
+                partition: Partition::new("t", 1),
+                from: 10,
+                until: 300,
+            }],
+        };
+        let mut positions = Positions::default();
+        positions.advance(&Partition::new("t", 1), 10);
+        let config = vec![("a".to_owned(), "b".to_owned())];
+        let golden: [(Record, &[u8]); 4] = [
+            (
+                Record::Pipeline {
+                    identity: "id".into(),
+                    config: config.clone(),
+                },
+                b"\x01\x01\x02id\x01\x01a\x01b",
+            ),
+            (
+                Record::Plan(batch.clone()),
+                b"\x02\x01\x02\x01\x01t\x01\x0a\xa2\x02",
+            ),
+            (Record::Done(2), b"\x03\x01\x02"),
+            (
+                Record::Snapshot(Snapshot {
+                    identity: "id".into(),
+                    config,
+                    done: 2,
+                    positions,
+                    pending: Some(batch),
+                }),
+                b"\x04\x01\x02id\x01\x01a\x01b\x02\x01\x01t\x01\x01\x0a\x01\x02\x01\x01t\x01\x0a\xa2\x02",
+            ),
+        ];
+        for (record, bytes) in golden {
+            assert_eq!(record.encode(), bytes);
+            assert_eq!(Record::decode(bytes), Ok(record));
+        }
+    }
+
     proptest! {
         #[test]
         fn every_record_comes_back(record in any_record()) {
