@@ -100,6 +100,10 @@ impl Future for Commit {
             Durability::Accepted => &mut state.until_written,
         };
         self.ticket = Some(waiters.register(end, self.ticket, context.waker()));
+        if self.durability == Durability::Accepted && !state.hurry {
+            state.hurry = true;
+            shared.work.notify_one();
+        }
         Poll::Pending
     }
 }

@@ -18,6 +18,11 @@ use crate::shared::{SegmentInfo, Shared, State};
 use crate::storage::{IoFuture, Sync};
 use crate::{Lsn, SegmentId, StorageError};
 
+/// How long appends that are only to be accepted wait for company, while nobody waits for them.
+const LAZY: Duration = Duration::from_millis(1);
+/// How much of them is written without waiting.
+pub(crate) const LAZY_BYTES: u64 = 256 << 10;
+
 /// What is to be done next.
 enum Step {
     Write(Box<Write>),
@@ -197,12 +202,16 @@ impl Driver {
 
     /// Until when what is queued may wait for company; `None`: it may be written now.
     fn lingers_until(&self, shared: &Shared, state: &State) -> Option<Instant> {
-        let linger = shared.options.linger;
+        let (linger, bytes) = if state.durable_queued {
+            (shared.options.linger, shared.options.frame_bytes)
+        } else {
+            (LAZY, LAZY_BYTES.min(shared.options.frame_bytes))
+        };
         let hurry = state.hurry
             || state.closing
             || state.sync_to > self.committer.written()
-            || state.queued_bytes >= shared.options.frame_bytes;
-        if linger == Duration::ZERO || hurry {
+            || state.queued_bytes >= bytes;
+        if linger.is_zero() || hurry {
             return None;
         }
         Some(state.queued_since? + linger)

@@ -255,9 +255,14 @@ pub(crate) struct FrameBuilder {
     chain: u64,
     table: BytesMut,
     payload: Vec<Bytes>,
+    /// Small chunks, gathered: a copy costs less than a slice of its own in a vectored write.
+    gathered: BytesMut,
     payload_bytes: u64,
     records: u32,
 }
+
+/// Chunks below this many bytes are gathered.
+const SMALL_CHUNK: usize = 4096;
 
 impl FrameBuilder {
     pub(crate) fn new(first: Lsn, chain: u64, records: usize) -> Self {
@@ -267,6 +272,7 @@ impl FrameBuilder {
             chain,
             table: BytesMut::with_capacity(records * ENTRY_BYTES),
             payload: Vec::new(),
+            gathered: BytesMut::new(),
             payload_bytes: 0,
             records: 0,
         }
@@ -290,7 +296,20 @@ impl FrameBuilder {
         for _ in lengths {
             self.entry(&[]); // what is left over has no bytes
         }
-        self.payload.extend(chunks);
+        for chunk in chunks {
+            if chunk.len() < SMALL_CHUNK {
+                self.gathered.extend_from_slice(&chunk);
+            } else {
+                self.close_gathered();
+                self.payload.push(chunk);
+            }
+        }
+    }
+
+    fn close_gathered(&mut self) {
+        if !self.gathered.is_empty() {
+            self.payload.push(self.gathered.split().freeze());
+        }
     }
 
     fn entry(&mut self, record: &[u8]) {
@@ -314,7 +333,8 @@ impl FrameBuilder {
 
     /// The frame's bytes for this place, unpadded. `note` says what goes into the header
     /// besides the records: kind, durable and released LSN, time.
-    pub(crate) fn finish(self, note: Note, seed: u32, offset: u64) -> Vec<Bytes> {
+    pub(crate) fn finish(mut self, note: Note, seed: u32, offset: u64) -> Vec<Bytes> {
+        self.close_gathered();
         let header = FrameHeader {
             kind: note.kind,
             records: self.records,

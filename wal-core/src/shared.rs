@@ -50,7 +50,9 @@ pub(crate) struct State {
     pub(crate) flight_woken: bool,
     /// The committer thread sleeps with a deadline, and so will look by itself.
     pub(crate) timed: bool,
-    /// Something queued must not linger.
+    /// A durable append is queued.
+    pub(crate) durable_queued: bool,
+    /// Somebody waits for an accepted append to be written.
     pub(crate) hurry: bool,
     /// A deletion in the background failed; the next `release` tells.
     pub(crate) retention_error: Option<StorageError>,
@@ -130,7 +132,7 @@ impl Shared {
         state.stats.appends += 1;
         state.stats.records += append.records();
         state.stats.payload_bytes += append.bytes();
-        state.hurry |= durability == Durability::Accepted;
+        state.durable_queued |= durability == Durability::Durable;
         let (chunks, lengths) = append.into_parts();
         state.queue.push_back(Queued {
             chunks,
@@ -191,6 +193,7 @@ impl Shared {
         if state.queue.is_empty() {
             state.queued_since = None;
             state.hurry = false;
+            state.durable_queued = false;
         }
         self.room.notify_all();
         group

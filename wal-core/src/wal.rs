@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::block::block_on;
-use crate::driver::{Driver, committer_thread};
+use crate::driver::{Driver, LAZY_BYTES, committer_thread};
 use crate::recovery::{self, Recovery};
 use crate::retention::{Hold, Retention};
 use crate::shared::{Shared, State, Stats};
@@ -88,6 +88,7 @@ impl Wal {
                 driver: Some(Box::new(Driver::new(opened.committer, weak))),
                 flight_woken: false,
                 timed: false,
+                durable_queued: false,
                 hurry: false,
                 retention_error: None,
                 until_written: Waiters::default(),
@@ -125,7 +126,11 @@ impl Wal {
     pub fn append_with(&self, append: impl Into<Append>, durability: Durability) -> Result<Commit> {
         let shared = &self.handle.shared;
         let (lsns, state) = shared.enqueue(append.into(), durability)?;
-        if state.driver.is_some() {
+        // What is only to be accepted waits a moment for company, so the committer thread is
+        // woken for the first of a group, and when the group is large; not for each.
+        let first = state.queue.len() == 1;
+        let large = state.queued_bytes >= LAZY_BYTES;
+        if state.driver.is_some() && (durability == Durability::Durable || first || large) {
             shared.work.notify_one();
         }
         drop(state);

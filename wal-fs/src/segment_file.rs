@@ -6,11 +6,18 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use crate::os::write_beside;
+
+/// How far ahead a file that was not prepared is filled with zeros at a time.
+const AHEAD: usize = 512 << 10;
+
 /// A file, the offset at which the next frame goes, and whether it has unsynced data.
 #[derive(Debug)]
 pub(crate) struct SegmentFile {
     file: File,
     end: u64,
+    /// Up to here blocks have been written, with frames or with zeros.
+    prepared: u64,
     dirty: bool,
     syncs: u64,
 }
@@ -19,14 +26,15 @@ impl SegmentFile {
     /// A new file under this name; fails if there is one already.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).create_new(true).open(path)?;
-        Ok(Self::adopt(file))
+        Ok(Self::adopt(file, 0))
     }
 
-    /// A file that was prepared, from its start.
-    pub(crate) fn adopt(file: File) -> Self {
+    /// A file that holds `prepared` bytes of zeros, from its start.
+    pub(crate) fn adopt(file: File, prepared: u64) -> Self {
         SegmentFile {
             file,
             end: 0,
+            prepared,
             dirty: false,
             syncs: 0,
         }
@@ -51,7 +59,22 @@ impl SegmentFile {
             }
         }
         self.end = offset + frame.iter().map(|part| part.len() as u64).sum::<u64>();
+        self.prepared = self.prepared.max(self.end);
         Ok(())
+    }
+
+    /// Fills blocks ahead of the end with zeros, if a frame of `bytes` that is to be synced
+    /// would reach blocks that were never written: then one sync in many allocates blocks
+    /// for all of them. Frames that are large themselves gain nothing.
+    pub(crate) fn prepare_for(&mut self, bytes: u64) {
+        let end = self.end + bytes;
+        if end <= self.prepared || bytes > AHEAD as u64 / 8 {
+            return;
+        }
+        // Without it the commit is slower, not wrong: errors show when the frame is written.
+        if write_beside(&self.file, &[0; AHEAD], end).is_ok() {
+            self.prepared = end + AHEAD as u64;
+        }
     }
 
     /// Makes what was written durable.

@@ -121,6 +121,9 @@ impl FileStorage {
         let file = writing.files.get_mut(&at.segment).ok_or_else(|| {
             StorageError::Conflict(format!("segment {} is not open for appending", at.segment))
         })?;
+        if sync == Sync::Yes {
+            file.prepare_for(frame.iter().map(|part| part.len() as u64).sum());
+        }
         file.append(at.offset, frame)
             .map_err(|cause| self.error("writing", at.segment, cause))?;
         if file.is_synced_often() {
@@ -143,7 +146,10 @@ impl FileStorage {
         }
         let failed = |cause| self.error("creating", at.segment, cause);
         let file = match self.spare.take(&path).map_err(failed)? {
-            Some(prepared) => SegmentFile::adopt(prepared),
+            Some(file) => {
+                let prepared = file.metadata().map_err(failed)?.len();
+                SegmentFile::adopt(file, prepared)
+            }
             None => SegmentFile::create(&path).map_err(failed)?,
         };
         names.insert(at.segment, path);

@@ -27,7 +27,7 @@ pub(crate) enum Arm {
     #[value(name = "every-10ms")]
     #[serde(rename = "every-10ms")]
     Every10ms,
-    /// Receiver with a log; acknowledges first, syncs every 10 ms
+    /// Receiver with a log; acknowledges first, syncs every 50 ms
     BeforeSync,
 }
 
