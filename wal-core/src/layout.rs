@@ -15,7 +15,7 @@ use crate::scan::{Found, Walker};
 use crate::segment::{HEADER_BYTES, NotAHeader, SegmentHeader, VERSION};
 use crate::shared::SegmentInfo;
 use crate::storage::SegmentMeta;
-use crate::{Error, Identity, Lsn, Position, Result, SegmentId, Storage};
+use crate::{Epoch, Error, Identity, Lsn, Position, Result, SegmentId, Storage};
 
 /// The segments of a log, oldest first, each with the offset at which it ends
 /// (for the newest: an upper bound).
@@ -106,6 +106,16 @@ impl Layout {
 
     pub(crate) fn log(&self) -> Option<Identity> {
         self.segments.front().map(|segment| segment.header.log)
+    }
+
+    /// The epoch of the newest segment's writer.
+    pub(crate) fn epoch(&self) -> Epoch {
+        let newest = self.segments.back();
+        newest.map_or(Epoch::default(), |segment| segment.header.epoch)
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.segments.len() as u64
     }
 
     pub(crate) fn first(&self) -> Lsn {

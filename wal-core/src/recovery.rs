@@ -40,7 +40,7 @@ use crate::{Epoch, Error, Identity, Lsn, Options, Position, Result, SegmentId, S
 pub struct Recovery {
     /// The log's identity.
     pub log: Identity,
-    /// The epoch of this open's writer.
+    /// The epoch of this open's writer; of the last one, if the log was only inspected.
     pub epoch: Epoch,
     /// The oldest record that can be read.
     pub oldest: Lsn,
@@ -91,17 +91,48 @@ pub(crate) struct Opened {
     pub(crate) stats: Stats,
 }
 
+/// What an open would find; changes nothing, and needs no role.
+pub(crate) fn inspect(storage: &Arc<dyn Storage>) -> Result<Recovery> {
+    let examined = examine(storage)?;
+    let layout = &examined.layout;
+    let log = layout.log().unwrap_or_default();
+    let report = examined
+        .walk
+        .report(layout, log, layout.epoch(), examined.durable);
+    Ok(report)
+}
+
+/// The log as it lies there, and checked.
+struct Examined {
+    layout: Layout,
+    walk: Walk,
+    /// W.
+    durable: Lsn,
+}
+
+fn examine(storage: &Arc<dyn Storage>) -> Result<Examined> {
+    let layout = layout::read(storage)?;
+    let walk = Walk::run(storage, &layout)?;
+    let durable = walk.durable.max(layout.durable());
+    walk.check(&layout, durable)?;
+    Ok(Examined {
+        layout,
+        walk,
+        durable,
+    })
+}
+
 /// Recovers the log for `writer`, who has the role.
 pub(crate) fn recover(
     storage: &Arc<dyn Storage>,
     writer: Writer,
     options: &Options,
 ) -> Result<Opened> {
-    let layout = layout::read(storage)?;
-    let walk = Walk::run(storage, &layout)?;
-    let durable = walk.durable.max(layout.durable());
-    walk.check(&layout, durable)?;
-
+    let Examined {
+        layout,
+        walk,
+        durable,
+    } = examine(storage)?;
     let cut = walk.cut(durable).map(|cut| Cut {
         at: layout.without_empty_segments(cut.at),
         ..cut
@@ -121,17 +152,7 @@ pub(crate) fn recover(
     let mut opened = Opened {
         committer: Committer::new(start, storage.limits(), options.segment_bytes),
         segments: layout.readable_until(cut.map(|cut| cut.at)),
-        report: Recovery {
-            log: start.log,
-            epoch: writer.epoch,
-            oldest: walk.oldest(&layout),
-            durable,
-            end: walk.end,
-            unconfirmed: walk.unconfirmed(durable),
-            clean: walk.clean,
-            segments: 0,
-            verified_bytes: walk.verified_bytes,
-        },
+        report: walk.report(&layout, start.log, writer.epoch, durable),
         stats: Stats::default(),
     };
     if let Some(cut) = cut {
@@ -299,6 +320,20 @@ impl Walk {
             .rev()
             .find(|place| place.at.lsn <= durable);
         below.or(self.places.front()).copied()
+    }
+
+    fn report(&self, layout: &Layout, log: Identity, epoch: Epoch, durable: Lsn) -> Recovery {
+        Recovery {
+            log,
+            epoch,
+            oldest: self.oldest(layout),
+            durable,
+            end: self.end,
+            unconfirmed: self.unconfirmed(durable),
+            clean: self.clean,
+            segments: layout.len(),
+            verified_bytes: self.verified_bytes,
+        }
     }
 
     fn oldest(&self, layout: &Layout) -> Lsn {

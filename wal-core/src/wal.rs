@@ -109,6 +109,16 @@ impl Wal {
         Ok((Wal { handle }, report))
     }
 
+    /// What an open would find in `storage`. Changes nothing and needs no lock, so the log may
+    /// be in use: then the answer is that of a moment.
+    ///
+    /// # Errors
+    /// As for [`Wal::open`], apart from options and the writer's role.
+    pub fn inspect(storage: impl Storage) -> Result<Recovery> {
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        recovery::inspect(&storage)
+    }
+
     /// Appends records atomically. The commit tells when they are durable.
     ///
     /// # Errors

@@ -16,6 +16,39 @@ pub(crate) struct Lock {
     _file: File,
 }
 
+/// Who holds the lock of this directory, if anybody does.
+pub(crate) fn holder(directory: &Path) -> Result<Option<String>, StorageError> {
+    let path = directory.join("LOCK");
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => {
+            return Err(StorageError::io(
+                format!("opening {}", path.display()),
+                cause,
+            ));
+        }
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(name(&mut file))),
+        Err(TryLockError::Error(cause)) => Err(StorageError::io(
+            format!("locking {}", path.display()),
+            cause,
+        )),
+    }
+}
+
+/// What the holder wrote into the file. It helps a person; without it nothing changes.
+fn name(file: &mut File) -> String {
+    let mut holder = String::new();
+    let _ = file.take(64).read_to_string(&mut holder);
+    match holder.trim() {
+        "" => "another process".into(),
+        holder => holder.into(),
+    }
+}
+
 impl Lock {
     pub(crate) fn acquire(directory: &Path) -> Result<Lock, StorageError> {
         let path = directory.join("LOCK");
@@ -30,14 +63,7 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // The text helps a person; failing to read it changes nothing.
-                let _ = (&mut file).take(64).read_to_string(&mut holder);
-                let holder = if holder.is_empty() {
-                    "another process"
-                } else {
-                    holder.trim()
-                };
+                let holder = name(&mut file);
                 return Err(StorageError::InUse(format!(
                     "log directory {} is being written by {holder}; stop it, or use another directory",
                     directory.display()

@@ -15,7 +15,7 @@ use wal_core::{
 };
 
 use crate::directory;
-use crate::lock::Lock;
+use crate::lock::{self, Lock};
 use crate::os;
 use crate::segment_file::SegmentFile;
 use crate::spare::Spare;
@@ -74,6 +74,14 @@ impl FileStorage {
             spare: Spare::new(directory),
             reading: Mutex::new(None),
         })
+    }
+
+    /// Who writes this log at the moment, as its lock says ("process 4711"); `None` if nobody.
+    ///
+    /// # Errors
+    /// What the system says if the lock cannot be examined.
+    pub fn writer(&self) -> Result<Option<String>, StorageError> {
+        lock::holder(&self.directory)
     }
 
     fn error(&self, doing: &str, segment: SegmentId, cause: io::Error) -> StorageError {

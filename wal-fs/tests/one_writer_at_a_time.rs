@@ -46,3 +46,38 @@ fn a_failed_open_gives_the_lock_back() {
     assert!(Wal::open(FileStorage::open(dir.path()).unwrap(), bad).is_err());
     assert!(Wal::open(FileStorage::open(dir.path()).unwrap(), options()).is_ok());
 }
+
+#[test]
+fn a_log_can_be_inspected_while_it_is_written_and_is_not_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, _) = Wal::open(FileStorage::open(dir.path()).unwrap(), options()).unwrap();
+    wal.commit(["a", "b"]).unwrap();
+    let storage = FileStorage::open(dir.path()).unwrap();
+    let holder = storage.writer().unwrap();
+    assert_eq!(holder, Some(format!("process {}", std::process::id())));
+    let found = Wal::inspect(storage).unwrap();
+    assert_eq!(
+        (found.end, found.log, found.clean),
+        (Lsn::new(2), wal.identity(), false)
+    );
+    wal.commit("c").unwrap();
+    wal.close().unwrap();
+
+    let files = || {
+        let mut files: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        files.sort();
+        files
+            .into_iter()
+            .map(|path| (std::fs::read(&path).unwrap(), path))
+            .collect::<Vec<_>>()
+    };
+    let before = files();
+    let storage = FileStorage::open(dir.path()).unwrap();
+    assert_eq!(storage.writer().unwrap(), None);
+    let found = Wal::inspect(storage).unwrap();
+    assert_eq!((found.end, found.clean), (Lsn::new(3), true));
+    assert!(before == files());
+}

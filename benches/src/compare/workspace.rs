@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use wal_core::Wal;
+use wal_fs::FileStorage;
 
 use crate::failure::{Failure, Outcome};
 
@@ -92,28 +94,31 @@ fn beside_executable() -> Option<PathBuf> {
     Some(std::env::current_exe().ok()?.parent()?.to_owned())
 }
 
-/// Somebody's log is not a place for measurements.
+/// Somebody's log is not a place for measurements. Says what it is: in use, damaged,
+/// of a newer format, or simply there.
 fn refuse_log(base: &Path) -> Outcome<()> {
-    let entries = fs::read_dir(base).map_err(|cause| {
-        Failure::log(format!(
-            "log directory {}: {cause}; name another with --dir",
-            base.display()
+    let place = |what: String| Failure::log(format!("log directory {}: {what}", base.display()));
+    let entries =
+        fs::read_dir(base).map_err(|cause| place(format!("{cause}; name another with --dir")))?;
+    let is_log = |entry: fs::DirEntry| entry.path().extension().is_some_and(|it| it == "wal");
+    if !entries.filter_map(Result::ok).any(is_log) {
+        return Ok(());
+    }
+    let storage = FileStorage::open(base)?;
+    if let Some(writer) = storage.writer()? {
+        return Err(place(format!(
+            "a log that {writer} is writing; name another with --dir"
+        )));
+    }
+    let found = Wal::inspect(storage).map_err(|error| {
+        place(format!(
+            "{error}; it was left as it is, name another with --dir"
         ))
     })?;
-    let log = entries.filter_map(Result::ok).find(|entry| {
-        entry
-            .path()
-            .extension()
-            .is_some_and(|extension| extension == "wal")
-    });
-    match log {
-        None => Ok(()),
-        Some(log) => Err(Failure::log(format!(
-            "log directory {} holds a log ({}) and was left as it is; name another with --dir",
-            base.display(),
-            log.file_name().to_string_lossy()
-        ))),
-    }
+    Err(place(format!(
+        "holds a log of {} records and was left as it is; name another with --dir",
+        found.end.since(found.oldest)
+    )))
 }
 
 /// Directories of earlier runs whose lock nobody holds.
@@ -145,6 +150,54 @@ mod tests {
         let failure = Workspace::open(Some(base.path())).err().unwrap();
         assert_eq!(failure.exit_code(), 5);
         assert_eq!(fs::read_to_string(log).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_log_in_use_or_damaged_or_of_a_newer_format_is_named() {
+        let base = tempfile::tempdir().unwrap();
+        let refusal = || {
+            Workspace::open(Some(base.path()))
+                .err()
+                .unwrap()
+                .to_string()
+        };
+        let storage = FileStorage::open(base.path()).unwrap();
+        let (wal, _) = Wal::open(storage, wal_core::Options::default()).unwrap();
+        for _ in 0..3 {
+            wal.commit("precious").unwrap();
+        }
+        let in_use = format!("process {} is writing", std::process::id());
+        assert!(refusal().contains(&in_use), "{}", refusal());
+        wal.close().unwrap();
+        assert!(
+            refusal().contains("holds a log of 3 records"),
+            "{}",
+            refusal()
+        );
+
+        let file = base.path().join("000000000001-00000000000000000000.wal");
+        let bytes = fs::read(&file).unwrap();
+        let mut damaged = bytes.clone();
+        damaged[2 * 4096 + 90] ^= 1;
+        fs::write(&file, &damaged).unwrap();
+        assert!(refusal().contains("records 1..3 are lost"), "{}", refusal());
+        assert_eq!(fs::read(&file).unwrap(), damaged, "left as it was");
+
+        let mut newer = bytes;
+        newer[8] = 2;
+        let sum = crc32c(&newer[..156]).to_le_bytes();
+        newer[156..160].copy_from_slice(&sum);
+        fs::write(&file, &newer).unwrap();
+        assert!(refusal().contains("format version 2"), "{}", refusal());
+    }
+
+    fn crc32c(bytes: &[u8]) -> u32 {
+        let step = |sum: u32, byte: &u8| {
+            (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
+                (sum >> 1) ^ (0x82F6_3B78 * (sum & 1))
+            })
+        };
+        !bytes.iter().fold(u32::MAX, step)
     }
 
     #[test]
