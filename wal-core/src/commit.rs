@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::block::{block_on, block_until};
+use crate::generation::Generation;
 use crate::shared::Shared;
 use crate::{Durability, Error, Lsn, Result};
 
@@ -30,15 +31,22 @@ pub struct Commit {
     shared: Arc<Shared>,
     lsns: Range<Lsn>,
     durability: Durability,
+    generation: Arc<Generation>,
     ticket: Option<u64>,
 }
 
 impl Commit {
-    pub(crate) fn new(shared: Arc<Shared>, lsns: Range<Lsn>, durability: Durability) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        lsns: Range<Lsn>,
+        durability: Durability,
+        generation: Arc<Generation>,
+    ) -> Self {
         Commit {
             shared,
             lsns,
             durability,
+            generation,
             ticket: None,
         }
     }
@@ -53,16 +61,18 @@ impl Commit {
     /// Whether the append has reached the durability it asked for.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.shared.durable() >= self.lsns.end
-            || (self.durability == Durability::Accepted
-                && self.shared.state.lock().written >= self.lsns.end)
+        let end = self.lsns.end;
+        let reached = self.shared.durable() >= end
+            || (self.durability == Durability::Accepted && self.shared.state.lock().written >= end);
+        // Looked at last: LSNs that were cancelled are reached by other appends later.
+        reached && self.generation.cancelled(end).is_none()
     }
 
     /// Blocks until the append has reached the durability it asked for.
     ///
     /// # Errors
     /// [`Error::Poisoned`] if a write or sync failed first: whether the append is
-    /// stored is then unknown until the log is opened again.
+    /// stored is then unknown until the log is opened again. [`Error::Full`]: it is not stored.
     pub fn wait(self) -> Result<Range<Lsn>> {
         block_on(self)
     }
@@ -83,10 +93,15 @@ impl Future for Commit {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let end = self.lsns.end;
         if self.shared.durable() >= end {
-            return Poll::Ready(Ok(self.lsns.clone()));
+            // Looked at after the LSN: a cancelled one is reached by another append later.
+            let cancelled = self.generation.cancelled(end);
+            return Poll::Ready(cancelled.map_or_else(|| Ok(self.lsns.clone()), Err));
         }
         let shared = Arc::clone(&self.shared);
         let mut state = shared.state.lock();
+        if let Some(why) = self.generation.cancelled(end) {
+            return Poll::Ready(Err(why));
+        }
         let reached = shared.durable() >= end
             || (self.durability == Durability::Accepted && state.written >= end);
         if reached {

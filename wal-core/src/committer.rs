@@ -19,6 +19,10 @@ use crate::segment::SegmentHeader;
 use crate::storage::Sync;
 use crate::{Identity, Limits, Lsn, Position, SegmentId, Writer};
 
+/// So many marks find room in a segment that takes no more records: a log whose disk is full
+/// must still be able to note what was released, or space could never return (G7).
+const RESERVED_MARKS: u64 = 4;
+
 /// One append, waiting to be framed.
 #[derive(Debug)]
 pub(crate) struct Queued {
@@ -39,6 +43,20 @@ pub(crate) struct Write {
     /// The offset at which the segment ends once this is written.
     pub(crate) end_offset: u64,
     pub(crate) stored_bytes: u64,
+    /// One past its last record; equal to `at.lsn` if it has none.
+    pub(crate) end: Lsn,
+    /// What to go back to if the storage has no space for it.
+    before: Before,
+}
+
+/// The part of the state that a write changes when it is begun.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    segment: Option<Segment>,
+    unsealed: Option<(Segment, Lsn, u64)>,
+    next: Lsn,
+    chain: u64,
+    attested: Lsn,
 }
 
 /// Where the log ended when it was opened.
@@ -129,6 +147,11 @@ impl Committer {
         self.flights.is_empty()
     }
 
+    /// The LSN of the next record to be framed.
+    pub(crate) fn next(&self) -> Lsn {
+        self.next
+    }
+
     pub(crate) fn durable(&self) -> Lsn {
         self.durable
     }
@@ -175,12 +198,23 @@ impl Committer {
         if !self.is_idle() {
             return None;
         }
+        let before = self.before();
         let (segment, lsn, chain) = self.unsealed.take()?;
         let frame = FrameBuilder::new(lsn, chain, 0);
         let at = position(&segment, lsn);
         let note = self.note(Kind::Seal, segment.id, time);
         let bytes = frame.finish(note, segment.seed, segment.offset);
-        Some(self.begin(at, bytes, Sync::No, self.written, None))
+        Some(self.begin(at, bytes, Sync::No, self.written, None, before))
+    }
+
+    /// The storage had no space for `write`, and stored nothing of it: as if it had never been
+    /// begun. Only for the write begun last, and only while it is the only one.
+    pub(crate) fn revert(&mut self, write: &Write) {
+        self.flights.retain(|flight| flight.id != write.id);
+        let before = write.before;
+        (self.segment, self.unsealed) = (before.segment, before.unsealed);
+        (self.next, self.chain) = (before.next, before.chain);
+        self.attested = before.attested;
     }
 
     /// A write finished. Writes may finish in any order.
@@ -215,9 +249,20 @@ impl Committer {
         }
     }
 
+    fn before(&self) -> Before {
+        Before {
+            segment: self.segment,
+            unsealed: self.unsealed,
+            next: self.next,
+            chain: self.chain,
+            attested: self.attested,
+        }
+    }
+
     fn write(&mut self, frame: FrameBuilder, kind: Kind, sync: Sync, time: i64) -> Write {
+        let before = self.before();
         let (end, chain) = frame.end();
-        let (segment, begins) = self.place(frame.bytes(), time);
+        let (segment, begins) = self.place(kind, frame.bytes(), time);
         let mut at = position(&segment, self.next);
         let note = self.note(kind, segment.id, time);
         let mut bytes = frame.finish(note, segment.seed, segment.offset);
@@ -240,7 +285,7 @@ impl Committer {
         } else {
             sync
         };
-        self.begin(at, bytes, sync, end, begins)
+        self.begin(at, bytes, sync, end, begins, before)
     }
 
     /// Pads, advances the cursor, and notes the write as under way.
@@ -251,6 +296,7 @@ impl Committer {
         sync: Sync,
         end: Lsn,
         begins: Option<SegmentHeader>,
+        before: Before,
     ) -> Write {
         let length: u64 = bytes.iter().map(|part| part.len() as u64).sum();
         let padded = length.next_multiple_of(u64::from(self.limits.align));
@@ -278,17 +324,29 @@ impl Committer {
             begins,
             end_offset,
             stored_bytes: padded,
+            end,
+            before,
         }
     }
 
     /// The place of the next frame: in the open segment, or in a new one if there is none
-    /// or if the frame and a seal would not fit. While recovery copies what it keeps, the
+    /// or if the frame and a seal would not fit. Records leave room for some marks, too. While recovery copies what it keeps, the
     /// segment grows as needed, for a copy is one segment.
-    fn place(&mut self, frame_bytes: u64, time: i64) -> (Segment, Option<SegmentHeader>) {
+    fn place(
+        &mut self,
+        kind: Kind,
+        frame_bytes: u64,
+        time: i64,
+    ) -> (Segment, Option<SegmentHeader>) {
         let align = u64::from(self.limits.align);
-        let seal = (crate::frame::HEADER_BYTES as u64).next_multiple_of(align);
+        let mark = (crate::frame::HEADER_BYTES as u64).next_multiple_of(align);
+        let reserved = if kind == Kind::Records {
+            RESERVED_MARKS + 1
+        } else {
+            1
+        };
         if let Some(segment) = self.segment {
-            let end = segment.offset + frame_bytes.next_multiple_of(align) + seal;
+            let end = segment.offset + frame_bytes.next_multiple_of(align) + reserved * mark;
             if end <= self.segment_bytes || self.next < self.start.copied_until {
                 return (segment, None);
             }

@@ -16,17 +16,22 @@ use crate::frame::Kind;
 use crate::segment::SegmentHeader;
 use crate::shared::{SegmentInfo, Shared, State};
 use crate::storage::{IoFuture, Sync};
-use crate::{Lsn, SegmentId, StorageError};
+use crate::{Error, Lsn, SegmentId, StorageError};
 
 /// How long appends that are only to be accepted wait for company, while nobody waits for them.
 const LAZY: Duration = Duration::from_millis(1);
 /// How much of them is written without waiting.
 pub(crate) const LAZY_BYTES: u64 = 256 << 10;
 
+/// How soon a mark that found no space is tried again.
+const RETRY_FULL: Duration = Duration::from_secs(1);
+
 /// What is to be done next.
 enum Step {
     Write(Box<Write>),
     Sync,
+    /// Make sure that records may be appended.
+    Prepare,
     Delete(SegmentId),
     /// Writes are under way; nothing else can be done until one finishes or work comes.
     Await,
@@ -60,6 +65,10 @@ pub(crate) struct Driver {
     active: Option<Instant>,
     /// Where the last deletion failed; it is tried again once more can be deleted.
     undeletable: SegmentId,
+    /// There was no space for a mark; not before this is one tried again.
+    full_until: Option<Instant>,
+    /// Whether the storage keeps room for a later recovery, so that records may be appended.
+    ready: bool,
     closed: bool,
 }
 
@@ -80,6 +89,8 @@ impl Driver {
             waker: Waker::from(Arc::new(FlightWaker(shared.clone()))),
             active: None,
             undeletable: SegmentId::default(),
+            full_until: None,
+            ready: false,
             closed: false,
         }
     }
@@ -128,6 +139,10 @@ impl Driver {
                         Err(cause) => shared.poison(cause),
                     }
                 }
+                Step::Prepare => {
+                    drop(state);
+                    self.prepare(shared);
+                }
                 Step::Delete(before) => {
                     drop(state);
                     self.delete(shared, before);
@@ -156,7 +171,9 @@ impl Driver {
             }
             // Deleting waits until the log itself says durably what was released: a head
             // that is missing without such a note is damage (G4).
-            if self.deletable(state, state.retention.floor()).is_some() {
+            self.full_until = self.full_until.filter(|at| *at > Instant::now());
+            let wanted = self.deletable(state, state.retention.floor());
+            if wanted.is_some() && self.full_until.is_none() {
                 let mark = self.committer.mark(Kind::Mark, Sync::Yes, now_micros());
                 return Step::Write(Box::new(mark));
             }
@@ -164,10 +181,11 @@ impl Driver {
                 return self.close_step();
             }
         }
-        Step::Idle(earliest(
+        let (queued, quiet) = (
             self.lingers_until(shared, state),
             self.quiet_at(shared, state),
-        ))
+        );
+        Step::Idle(earliest(earliest(queued, quiet), self.full_until))
     }
 
     /// The next frame, if there is anything to be written now.
@@ -177,6 +195,9 @@ impl Driver {
         }
         let now = Instant::now();
         if !state.queue.is_empty() && self.lingers_until(shared, state).is_none_or(|at| at <= now) {
+            if !self.ready {
+                return Some(Step::Prepare);
+            }
             let group = shared.take_group(state);
             self.active = Some(now);
             let sync = state.sync_to > self.committer.durable();
@@ -248,7 +269,8 @@ impl Driver {
         )))
     }
 
-    fn start(&mut self, shared: &Shared, write: Write) {
+    fn start(&mut self, shared: &Shared, mut write: Write) {
+        let bytes = std::mem::take(&mut write.bytes);
         let started = Started {
             id: write.id,
             sync: write.sync,
@@ -257,14 +279,49 @@ impl Driver {
             end_offset: write.end_offset,
             stored_bytes: write.stored_bytes,
         };
-        let mut future = shared.storage.append(write.at, write.bytes, write.sync);
+        let mut future = shared.storage.append(write.at, bytes, write.sync);
         match future.as_mut().poll(&mut Context::from_waker(&self.waker)) {
+            Poll::Ready(Err(cause @ StorageError::Full(_))) => self.full(shared, &write, cause),
             Poll::Ready(result) => self.finish(shared, started, result),
             Poll::Pending => self.flights.push(Flight {
                 write: started,
                 future,
             }),
         }
+    }
+
+    fn prepare(&mut self, shared: &Shared) {
+        match block_on(shared.storage.prepare(shared.options.segment_bytes)) {
+            Ok(()) => self.ready = true,
+            Err(cause @ StorageError::Full(_)) => {
+                let woken = {
+                    let mut state = shared.state.lock();
+                    shared.cancel(&mut state, self.committer.next(), Error::Full(cause))
+                };
+                woken.into_iter().for_each(Waker::wake);
+            }
+            Err(cause) => shared.poison(cause),
+        }
+    }
+
+    /// No space, and nothing was stored of this write (G7): what is queued is cancelled, and
+    /// the log goes on as if it had not been appended.
+    fn full(&mut self, shared: &Shared, write: &Write, cause: StorageError) {
+        if shared.storage.limits().in_flight > 1 {
+            return shared.poison(cause); // others may have gone past it
+        }
+        self.committer.revert(write);
+        let woken = {
+            let mut state = shared.state.lock();
+            if write.end == write.at.lsn {
+                // Only a mark: it is tried again.
+                self.full_until = Some(Instant::now() + RETRY_FULL);
+                Vec::new()
+            } else {
+                shared.cancel(&mut state, write.at.lsn, Error::Full(cause))
+            }
+        };
+        woken.into_iter().for_each(Waker::wake);
     }
 
     fn poll_flights(&mut self, shared: &Shared) {
@@ -356,7 +413,7 @@ fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
 }
 
 /// Microseconds since 1970; 0 if the clock stands before that.
-fn now_micros() -> i64 {
+pub(crate) fn now_micros() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

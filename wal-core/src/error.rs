@@ -26,6 +26,13 @@ pub enum Error {
         /// The most that one append may have.
         limit: u64,
     },
+    /// There is no space for another segment. The append was not stored, and nothing is
+    /// broken (G7): reading, releasing and closing go on, and appending works again when
+    /// space returns.
+    #[error(
+        "no space left for the log; the append was not stored: free space or release records, then append again; {0}"
+    )]
+    Full(StorageError),
     /// An append without records. Nothing was taken.
     #[error("an append needs at least one record")]
     Empty,

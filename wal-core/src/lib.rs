@@ -40,6 +40,7 @@ mod committer;
 mod driver;
 mod error;
 mod frame;
+mod generation;
 mod layout;
 mod lsn;
 mod options;

@@ -38,6 +38,7 @@ pub enum Durability {
 #[derive(Clone, Debug)]
 pub struct Options {
     /// A segment is closed before it would grow beyond this: 64 KiB to 1 TiB, default 64 MiB.
+    /// Files take the space of two segments before the first record (G7).
     pub segment_bytes: u64,
     /// Appends are grouped into frames of up to this many payload bytes: 4 KiB to
     /// 64 MiB, default 1 MiB. A single larger append gets a frame of its own.

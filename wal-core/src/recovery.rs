@@ -15,11 +15,13 @@ use std::sync::Arc;
 
 use crate::block::block_on;
 use crate::checksum::CHAIN_START;
-use crate::committer::{Committer, Queued, Start};
+use crate::committer::{Committer, Queued, Start, Write};
+use crate::driver::now_micros;
 use crate::frame::{Frame, Kind};
 use crate::layout::{self, Layout};
 use crate::scan::{Found, Walker};
 use crate::shared::{SegmentInfo, Stats};
+use crate::storage::Sync;
 use crate::{Epoch, Error, Identity, Lsn, Options, Position, Result, SegmentId, Storage, Writer};
 
 /// What an open found.
@@ -376,7 +378,10 @@ impl Opened {
         block_on(storage.sync())?;
         self.stats.syncs += 1;
         self.committer.synced();
-        Ok(())
+        // So that the next open has nothing to copy, whatever happens to this process: on a
+        // full disk there would be no room for it.
+        let mark = self.committer.mark(Kind::Mark, Sync::Yes, now_micros());
+        self.write(storage, mark)
     }
 
     fn copy_frame(&mut self, storage: &Arc<dyn Storage>, frame: &Frame) -> Result<()> {
@@ -387,6 +392,11 @@ impl Opened {
             durable: false,
         }];
         let write = self.committer.records(group, false, frame.header.time);
+        // The first append is synced, so that a header is never missing where frames stand.
+        self.write(storage, write)
+    }
+
+    fn write(&mut self, storage: &Arc<dyn Storage>, write: Write) -> Result<()> {
         if let Some(header) = write.begins {
             self.segments.push_back(SegmentInfo { header, end: 0 });
         }
@@ -395,7 +405,7 @@ impl Opened {
         }
         self.stats.frames += 1;
         self.stats.stored_bytes += write.stored_bytes;
-        // The first append is synced, so that a header is never missing where frames stand.
+        self.stats.syncs += u64::from(write.sync == Sync::Yes);
         block_on(storage.append(write.at, write.bytes, write.sync))?;
         self.committer.stored(write.id);
         Ok(())

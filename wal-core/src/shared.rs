@@ -10,6 +10,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::committer::Queued;
 use crate::driver::Driver;
+use crate::generation::Generation;
 use crate::options::{Durability, OnFull};
 use crate::retention::Retention;
 use crate::segment::SegmentHeader;
@@ -36,6 +37,8 @@ pub(crate) struct State {
     pub(crate) queued_since: Option<Instant>,
     /// LSN that the next append gets.
     pub(crate) next: Lsn,
+    /// The one that the next append belongs to.
+    pub(crate) generation: Arc<Generation>,
     pub(crate) written: Lsn,
     /// A caller wants everything below this durable at once.
     pub(crate) sync_to: Lsn,
@@ -197,6 +200,22 @@ impl Shared {
         }
         self.room.notify_all();
         group
+    }
+
+    /// Cancels everything from `from` on, none of which has reached the storage: commits
+    /// get `why`, and the LSNs are given out again. Returns who is to be woken.
+    pub(crate) fn cancel(&self, state: &mut State, from: Lsn, why: Error) -> Vec<Waker> {
+        let generation = std::mem::take(&mut state.generation);
+        generation.cancel(from, why);
+        state.queue.clear();
+        (state.queued_bytes, state.queued_since) = (0, None);
+        (state.hurry, state.durable_queued) = (false, false);
+        state.next = from;
+        state.sync_to = state.sync_to.min(from);
+        self.room.notify_all();
+        let mut woken: Vec<Waker> = state.until_written.beyond(from).collect();
+        woken.extend(state.until_durable.beyond(from));
+        woken
     }
 
     /// Publishes how far the log is; returns who is to be woken, outside the lock.

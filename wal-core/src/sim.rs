@@ -5,6 +5,7 @@
 //!   replaced by zeros, independently of its neighbours; a segment whose name was
 //!   not durable may vanish;
 //! - an error from the n-th append or sync from now, with the data left in doubt;
+//! - no room for another segment;
 //! - damage to stored bytes, and the loss of a segment;
 //! - appends that finish late and out of order (more than one in flight).
 
@@ -61,6 +62,11 @@ struct Disk {
     owner: Option<u64>,
     terms: u64,
     fail_after: Option<u64>,
+    /// How many segments find room.
+    room: usize,
+    /// One more does, for recovery, until `prepare` has been called.
+    reserve: bool,
+    prepared: bool,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +107,9 @@ impl SimStorage {
             owner: None,
             terms: 0,
             fail_after: None,
+            room: usize::MAX,
+            reserve: false,
+            prepared: false,
         };
         SimStorage {
             disk: Arc::new(Mutex::new(disk)),
@@ -139,6 +148,12 @@ impl SimStorage {
     /// would have stored stays visible but is not durable, as after a failed fsync.
     pub fn fail_after(&self, operations: u64) {
         self.disk.lock().fail_after = Some(operations);
+    }
+
+    /// Lets no more than this many segments find room from now on, and one that is kept
+    /// back for recovery.
+    pub fn limit_segments(&self, room: usize) {
+        self.disk.lock().room = room;
     }
 
     /// Flips bits of the byte at this place; says whether there was one.
@@ -230,6 +245,12 @@ impl Disk {
     }
 
     fn append(&mut self, at: Position, frame: &[Bytes], sync: Sync) -> Outcome<()> {
+        if at.offset == 0 && self.segments.len() >= self.room {
+            let kept_back = !self.prepared && std::mem::take(&mut self.reserve);
+            if !kept_back {
+                return Err(StorageError::Full(at.to_string()));
+            }
+        }
         let fails = self.fails_now();
         let segment = match (at.offset, self.segments.get_mut(&at.segment)) {
             (0, Some(_)) => return Err(StorageError::Conflict(at.to_string())),
@@ -302,6 +323,7 @@ impl Storage for SimStorage {
             disk.terms += 1;
             disk.owner = Some(disk.terms);
             self.term.store(disk.terms, Ordering::SeqCst);
+            disk.prepared = false;
             let highest = disk.segments.keys().next_back().map_or(0, |id| id.get());
             let id =
                 (u128::from(next(&mut disk.random)) << 64) | u128::from(next(&mut disk.random));
@@ -317,6 +339,18 @@ impl Storage for SimStorage {
         self.ready(|disk| {
             disk.owner = disk.owner.filter(|owner| *owner != term);
             Ok(())
+        })
+    }
+
+    fn prepare(&self, _segment_bytes: u64) -> IoFuture<()> {
+        self.ready(|disk| match disk.segments.len() > disk.room {
+            true => Err(StorageError::Full(
+                "recovery has used what was kept back".into(),
+            )),
+            false => {
+                (disk.reserve, disk.prepared) = (true, true);
+                Ok(())
+            }
         })
     }
 

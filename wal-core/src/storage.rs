@@ -19,7 +19,8 @@
 //! 4. The first append to a segment has offset 0 and creates it; it fails with
 //!    [`StorageError::Conflict`] if the name is taken. Later appends to it follow
 //!    without gaps, each padded to [`Limits::align`].
-//! 5. After an error from `append` or `sync` the state of what was not yet durable
+//! 5. `append` that fails with [`StorageError::Full`] has stored nothing, and the position is
+//!    still free. After any other error from `append` or `sync` the state of what was not yet durable
 //!    is unknown. The log never calls `append` or `sync` on that storage again (G5).
 //! 6. `read` returns what lies there, possibly shorter at the segment's end, and
 //!    possibly bytes that nobody appended beyond it (space prepared ahead of use):
@@ -102,10 +103,13 @@ pub trait Storage: fmt::Debug + Send + std::marker::Sync + 'static {
     /// Gives up the writer's role. Dropping the storage does the same.
     fn resign(&self) -> IoFuture<()>;
 
-    /// Tells how long segments will be, so that space can be prepared ahead of use,
-    /// in the background. A hint; the default does nothing.
-    fn prepare(&self, segment_bytes: u64) {
+    /// Makes sure that the next writer's recovery will find room for a segment of this size,
+    /// whatever this writer appends. [`StorageError::Full`] if there is none: then nothing is
+    /// broken, and the log takes no records until a later call succeeds (G7). Storage that
+    /// is never full has nothing to do.
+    fn prepare(&self, segment_bytes: u64) -> IoFuture<()> {
         let _ = segment_bytes;
+        Box::pin(std::future::ready(Ok(())))
     }
 
     /// Stores the concatenation of `frame` at `at`.
@@ -137,8 +141,8 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
     fn resign(&self) -> IoFuture<()> {
         (**self).resign()
     }
-    fn prepare(&self, segment_bytes: u64) {
-        (**self).prepare(segment_bytes);
+    fn prepare(&self, segment_bytes: u64) -> IoFuture<()> {
+        (**self).prepare(segment_bytes)
     }
     fn append(&self, at: Position, frame: Vec<Bytes>, sync: Sync) -> IoFuture<()> {
         (**self).append(at, frame, sync)

@@ -35,6 +35,11 @@ impl Waiters {
         std::mem::replace(&mut self.waiting, later).into_values()
     }
 
+    /// Takes every waker whose LSN is above `from`.
+    pub(crate) fn beyond(&mut self, from: Lsn) -> impl Iterator<Item = Waker> + use<> {
+        self.waiting.split_off(&(from.plus(1), 0)).into_values()
+    }
+
     /// Takes all wakers: the log failed or closed.
     pub(crate) fn all(&mut self) -> impl Iterator<Item = Waker> + use<> {
         std::mem::take(&mut self.waiting).into_values()

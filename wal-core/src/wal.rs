@@ -67,7 +67,6 @@ impl Wal {
             // The role is given back; why the open failed matters more than whether that did.
             let _ = block_on(storage.resign());
         })?;
-        storage.prepare(options.segment_bytes);
         let report = opened.report;
         let shared = Arc::new_cyclic(|weak: &Weak<Shared>| Shared {
             storage,
@@ -78,6 +77,7 @@ impl Wal {
                 queued_bytes: 0,
                 queued_since: None,
                 next: report.end,
+                generation: Arc::default(),
                 written: report.end,
                 sync_to: Lsn::ZERO,
                 retention: Retention::new(report.oldest),
@@ -143,18 +143,26 @@ impl Wal {
         if state.driver.is_some() && (durability == Durability::Durable || first || large) {
             shared.work.notify_one();
         }
+        let generation = Arc::clone(&state.generation);
         drop(state);
-        Ok(Commit::new(Arc::clone(shared), lsns, durability))
+        Ok(Commit::new(
+            Arc::clone(shared),
+            lsns,
+            durability,
+            generation,
+        ))
     }
 
     /// Appends records atomically and blocks until they are durable. When no other append is
     /// under way, the calling thread does the I/O itself: the fastest way for a lone writer.
     ///
     /// # Errors
-    /// As for [`Wal::append`]; [`Error::Poisoned`] also if the write or sync fails.
+    /// As for [`Wal::append`]; [`Error::Poisoned`] also if the write or sync fails;
+    /// [`Error::Full`].
     pub fn commit(&self, append: impl Into<Append>) -> Result<Range<Lsn>> {
         let shared = &self.handle.shared;
         let (lsns, mut state) = shared.enqueue(append.into(), Durability::Durable)?;
+        let generation = Arc::clone(&state.generation);
         let inline = shared.options.linger.is_zero() && shared.storage.limits().in_flight == 1;
         if let Some(driver) = inline.then(|| state.driver.take()).flatten() {
             drop(state);
@@ -169,7 +177,7 @@ impl Wal {
             }
             drop(state);
         }
-        Commit::new(Arc::clone(shared), lsns, Durability::Durable).wait()
+        Commit::new(Arc::clone(shared), lsns, Durability::Durable, generation).wait()
     }
 
     /// Blocks until everything that was appended before this call is durable; returns the
@@ -179,7 +187,7 @@ impl Wal {
     /// [`Error::Poisoned`], [`Error::Closed`].
     pub fn sync(&self) -> Result<Lsn> {
         let shared = &self.handle.shared;
-        let target = {
+        let (target, generation) = {
             let mut state = shared.state.lock();
             let target = state.next;
             if shared.durable() < target {
@@ -187,9 +195,15 @@ impl Wal {
                 state.sync_to = target;
                 shared.work.notify_all();
             }
-            target
+            (target, Arc::clone(&state.generation))
         };
-        Commit::new(Arc::clone(shared), target..target, Durability::Durable).wait()?;
+        Commit::new(
+            Arc::clone(shared),
+            target..target,
+            Durability::Durable,
+            generation,
+        )
+        .wait()?;
         Ok(self.durable())
     }
 
@@ -206,7 +220,10 @@ impl Wal {
     /// [`Error::Poisoned`].
     pub fn wait_durable(&self, until: Lsn, limit: Duration) -> Result<Lsn> {
         let shared = Arc::clone(&self.handle.shared);
-        let waited = Commit::new(shared, until..until, Durability::Durable).wait_timeout(limit);
+        // A generation of its own: it waits for the LSN, whoever gets it.
+        let generation = Arc::default();
+        let waited =
+            Commit::new(shared, until..until, Durability::Durable, generation).wait_timeout(limit);
         match waited {
             Ok(_) | Err(Error::Timeout(_)) => Ok(self.durable()),
             Err(error) => Err(error),

@@ -1,9 +1,9 @@
 //! Local files as storage for `wal-core`.
 //!
 //! A log is a directory. It holds one file per segment (`000000000001-00000000000000000000.wal`:
-//! segment number, first LSN), a `LOCK` that the writer holds, and at most one spare segment
-//! that is filled with zeros ahead of use, so that a commit never waits for the file system
-//! to find room. Other names are left alone.
+//! segment number, first LSN), a `LOCK` that the writer holds, a `reserve` with the space that a
+//! recovery may need (as much as a segment), and at most one spare segment that is filled with
+//! zeros ahead of use. Other names are left alone.
 //!
 //! What it relies on: `fdatasync` (`F_FULLFSYNC` on macOS) returns only when the medium has
 //! the data; `fsync` of a directory makes its names durable (Unix; on Windows the file
@@ -34,6 +34,7 @@
 mod directory;
 mod lock;
 mod os;
+mod reserve;
 mod segment_file;
 mod spare;
 mod storage;

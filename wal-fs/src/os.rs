@@ -40,6 +40,29 @@ pub(crate) fn write_beside(_file: &File, _bytes: &[u8], _offset: u64) -> io::Res
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Makes sure that the blocks up to `end` exist, so that writing them cannot run out of space.
+/// Best effort: file systems that cannot promise that (or copy on write) are left alone.
+#[cfg(target_os = "linux")]
+pub(crate) fn allocate(file: &File, start: u64, end: u64) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    match fallocate(
+        file,
+        FallocateFlags::empty(),
+        start,
+        end.saturating_sub(start),
+    ) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+        Err(cause) => Err(cause.into()),
+    }
+}
+
+/// There is no call that promises it.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn allocate(_file: &File, _start: u64, _end: u64) -> io::Result<()> {
+    Ok(())
+}
+
 /// Makes the names in a directory durable.
 #[cfg(unix)]
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::os::write_beside;
+use crate::os::{allocate, write_beside};
 
 /// How far ahead a file that was not prepared is filled with zeros at a time.
 const AHEAD: usize = 512 << 10;
@@ -16,7 +16,9 @@ const AHEAD: usize = 512 << 10;
 pub(crate) struct SegmentFile {
     file: File,
     end: u64,
-    /// Up to here blocks have been written, with frames or with zeros.
+    /// Up to here blocks exist.
+    allocated: u64,
+    /// Up to here they have been written, with frames or with zeros.
     prepared: u64,
     dirty: bool,
     syncs: u64,
@@ -26,14 +28,15 @@ impl SegmentFile {
     /// A new file under this name; fails if there is one already.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).create_new(true).open(path)?;
-        Ok(Self::adopt(file, 0))
+        Ok(Self::adopt(file, 0, 0))
     }
 
-    /// A file that holds `prepared` bytes of zeros, from its start.
-    pub(crate) fn adopt(file: File, prepared: u64) -> Self {
+    /// A file that has `allocated` bytes, of which the first `prepared` were written as zeros.
+    pub(crate) fn adopt(file: File, allocated: u64, prepared: u64) -> Self {
         SegmentFile {
             file,
             end: 0,
+            allocated,
             prepared,
             dirty: false,
             syncs: 0,
@@ -63,6 +66,15 @@ impl SegmentFile {
         Ok(())
     }
 
+    /// Makes sure that a frame which ends at `end` finds space; nothing is written if not.
+    pub(crate) fn allocate(&mut self, end: u64) -> io::Result<()> {
+        if end > self.allocated {
+            allocate(&self.file, self.allocated, end)?;
+            self.allocated = end;
+        }
+        Ok(())
+    }
+
     /// Fills blocks ahead of the end with zeros, if a frame of `bytes` that is to be synced
     /// would reach blocks that were never written: then one sync in many allocates blocks
     /// for all of them. Frames that are large themselves gain nothing.
@@ -71,9 +83,11 @@ impl SegmentFile {
         if end <= self.prepared || bytes > AHEAD as u64 / 8 {
             return;
         }
+        let ahead = usize::try_from(self.allocated.saturating_sub(end)).unwrap_or(AHEAD);
+        let zeros = [0; AHEAD].get(..ahead.min(AHEAD)).unwrap_or_default();
         // Without it the commit is slower, not wrong: errors show when the frame is written.
-        if write_beside(&self.file, &[0; AHEAD], end).is_ok() {
-            self.prepared = end + AHEAD as u64;
+        if write_beside(&self.file, zeros, end).is_ok() {
+            self.prepared = end + zeros.len() as u64;
         }
     }
 

@@ -41,6 +41,11 @@ impl Spare {
         }
     }
 
+    /// How long segments are; 0 if nobody has said so yet.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.work.lock().bytes
+    }
+
     /// Spares are to be of this size.
     pub(crate) fn allow(&self, bytes: u64) {
         self.stop.store(false, Ordering::Relaxed);

@@ -17,6 +17,7 @@ use wal_core::{
 use crate::directory;
 use crate::lock::{self, Lock};
 use crate::os;
+use crate::reserve::Reserve;
 use crate::segment_file::SegmentFile;
 use crate::spare::Spare;
 
@@ -41,6 +42,7 @@ pub struct FileStorage {
     names: Mutex<BTreeMap<SegmentId, PathBuf>>,
     writing: Mutex<Writing>,
     spare: Spare,
+    reserve: Reserve,
     /// The file that was read last.
     reading: Mutex<Option<(SegmentId, Arc<File>)>>,
 }
@@ -52,6 +54,8 @@ struct Writing {
     /// that have unsynced data.
     files: BTreeMap<SegmentId, SegmentFile>,
     unsynced_names: bool,
+    /// Whether records have been announced: before, only recovery writes.
+    prepared: bool,
 }
 
 type Outcome<T> = Result<T, StorageError>;
@@ -72,6 +76,7 @@ impl FileStorage {
             names: Mutex::new(directory::segments(directory)?),
             writing: Mutex::default(),
             spare: Spare::new(directory),
+            reserve: Reserve::new(directory),
             reading: Mutex::new(None),
         })
     }
@@ -87,6 +92,16 @@ impl FileStorage {
     fn error(&self, doing: &str, segment: SegmentId, cause: io::Error) -> StorageError {
         let directory = self.directory.display();
         StorageError::io(format!("{doing} segment {segment} in {directory}"), cause)
+    }
+
+    /// An error after the first byte was written. Never `Full`, which says that nothing was:
+    /// what the medium has is unknown, whatever the cause (G5).
+    fn broken(&self, doing: &str, segment: SegmentId, cause: io::Error) -> StorageError {
+        let directory = self.directory.display();
+        StorageError::Io {
+            context: format!("{doing} segment {segment} in {directory}"),
+            cause: Arc::new(cause),
+        }
     }
 
     fn acquire_now(&self) -> Outcome<Writer> {
@@ -113,7 +128,8 @@ impl FileStorage {
     fn append_now(&self, at: Position, frame: &[Bytes], sync: Sync) -> Outcome<()> {
         let mut writing = self.writing.lock();
         if at.offset == 0 {
-            let file = self.create(at)?;
+            let bytes = frame.iter().map(|part| part.len() as u64).sum();
+            let file = self.create(at, bytes, !writing.prepared)?;
             // The seal of the segment just left behind may still come; older ones are done
             // once they are synced.
             while writing.files.len() > 1 {
@@ -121,7 +137,7 @@ impl FileStorage {
                     break;
                 };
                 old.sync()
-                    .map_err(|cause| self.error("syncing", id, cause))?;
+                    .map_err(|cause| self.broken("syncing", id, cause))?;
             }
             writing.files.insert(at.segment, file);
             writing.unsynced_names = true;
@@ -129,11 +145,15 @@ impl FileStorage {
         let file = writing.files.get_mut(&at.segment).ok_or_else(|| {
             StorageError::Conflict(format!("segment {} is not open for appending", at.segment))
         })?;
+        let bytes = frame.iter().map(|part| part.len() as u64).sum();
+        // Before the first byte: what does not fit is `Full`, and nothing is broken.
+        file.allocate(at.offset + bytes)
+            .map_err(|cause| self.error("allocating", at.segment, cause))?;
         if sync == Sync::Yes {
-            file.prepare_for(frame.iter().map(|part| part.len() as u64).sum());
+            file.prepare_for(bytes);
         }
         file.append(at.offset, frame)
-            .map_err(|cause| self.error("writing", at.segment, cause))?;
+            .map_err(|cause| self.broken("writing", at.segment, cause))?;
         if file.is_synced_often() {
             self.spare.build();
         }
@@ -143,7 +163,9 @@ impl FileStorage {
         }
     }
 
-    fn create(&self, at: Position) -> Outcome<SegmentFile> {
+    /// A file for a new segment, with all the space that it will need; `Full` if there is none.
+    /// Recovery may use what was kept back.
+    fn create(&self, at: Position, bytes: u64, recovery: bool) -> Outcome<SegmentFile> {
         let path = self
             .directory
             .join(directory::file_name(at.segment, at.lsn));
@@ -156,19 +178,35 @@ impl FileStorage {
         let file = match self.spare.take(&path).map_err(failed)? {
             Some(file) => {
                 let prepared = file.metadata().map_err(failed)?.len();
-                SegmentFile::adopt(file, prepared)
+                SegmentFile::adopt(file, prepared, prepared)
             }
-            None => SegmentFile::create(&path).map_err(failed)?,
+            None => match self.allocate_new(&path, bytes) {
+                Err(cause) if recovery && is_full(&cause) => {
+                    let taken = self.reserve.take(&path, bytes);
+                    let (file, allocated) = taken.map_err(|_| failed(cause))?;
+                    SegmentFile::adopt(file, allocated, 0)
+                }
+                created => created.map_err(failed)?,
+            },
         };
         names.insert(at.segment, path);
         Ok(file)
+    }
+
+    fn allocate_new(&self, path: &Path, bytes: u64) -> io::Result<SegmentFile> {
+        let mut file = SegmentFile::create(path)?;
+        let allocated = file.allocate(bytes.max(self.spare.segment_bytes()));
+        if allocated.is_err() {
+            fs::remove_file(path)?;
+        }
+        allocated.map(|()| file)
     }
 
     /// Data first, then names: a name that is durable never shows less than its first frame.
     fn sync_all(&self, writing: &mut Writing) -> Outcome<()> {
         for (id, file) in writing.files.iter_mut().filter(|(_, file)| file.is_dirty()) {
             file.sync()
-                .map_err(|cause| self.error("syncing", *id, cause))?;
+                .map_err(|cause| self.broken("syncing", *id, cause))?;
         }
         if writing.unsynced_names {
             self.sync_names()?;
@@ -179,7 +217,10 @@ impl FileStorage {
 
     fn sync_names(&self) -> Outcome<()> {
         let context = || format!("syncing log directory {}", self.directory.display());
-        os::sync_directory(&self.directory).map_err(|cause| StorageError::io(context(), cause))
+        os::sync_directory(&self.directory).map_err(|cause| StorageError::Io {
+            context: context(),
+            cause: Arc::new(cause),
+        })
     }
 
     fn read_now(&self, segment: SegmentId, range: &Range<u64>) -> Outcome<Bytes> {
@@ -249,6 +290,13 @@ impl FileStorage {
     }
 }
 
+fn is_full(cause: &io::Error) -> bool {
+    matches!(
+        cause.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 fn ready<T: Send + 'static>(result: Outcome<T>) -> IoFuture<T> {
     Box::pin(std::future::ready(result))
 }
@@ -268,7 +316,7 @@ impl Storage for FileStorage {
 
     fn resign(&self) -> IoFuture<()> {
         self.spare.stop();
-        let files = std::mem::take(&mut self.writing.lock().files);
+        let files = std::mem::take(&mut *self.writing.lock()).files;
         if let Some((_, last)) = files.last_key_value() {
             // Gives back the space prepared but not used. Failing to costs only that.
             let _ = last.trim();
@@ -277,8 +325,14 @@ impl Storage for FileStorage {
         ready(Ok(()))
     }
 
-    fn prepare(&self, segment_bytes: u64) {
-        self.spare.allow(segment_bytes);
+    fn prepare(&self, segment_bytes: u64) -> IoFuture<()> {
+        let refilled = self.reserve.refill(segment_bytes);
+        let context = || format!("reserving space in {}", self.directory.display());
+        if refilled.is_ok() {
+            self.spare.allow(segment_bytes);
+            self.writing.lock().prepared = true;
+        }
+        ready(refilled.map_err(|cause| StorageError::io(context(), cause)))
     }
 
     fn append(&self, at: Position, frame: Vec<Bytes>, sync: Sync) -> IoFuture<()> {

@@ -87,8 +87,8 @@ impl<S: Storage> Storage for Ledger<S> {
         self.storage.resign()
     }
 
-    fn prepare(&self, segment_bytes: u64) {
-        self.storage.prepare(segment_bytes);
+    fn prepare(&self, segment_bytes: u64) -> IoFuture<()> {
+        self.storage.prepare(segment_bytes)
     }
 
     fn read(&self, segment: SegmentId, range: Range<u64>) -> IoFuture<Bytes> {
