@@ -52,7 +52,11 @@ impl KafkaSource {
     /// # Errors
     /// [`Error::Source`]: no broker answered within 10 s, there is no such topic, or
     /// a setting is bad.
-    pub fn open(options: KafkaOptions) -> Result<KafkaSource> {
+    pub fn open(mut options: KafkaOptions) -> Result<KafkaSource> {
+        // Every partition has a queue of its own here, and librdkafka's limit holds for each:
+        // its default of 64 MiB would let memory grow with the number of partitions.
+        let limit = ("queued.max.messages.kbytes".to_owned(), "1024".to_owned());
+        options.extra.insert(0, limit);
         let (client, partitions) = options.connect(DefaultConsumerContext)?;
         let mut source = KafkaSource {
             lanes: Vec::new(),
