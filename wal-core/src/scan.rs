@@ -175,3 +175,85 @@ pub(crate) struct Beyond {
     /// Whether the next frame's place is untouched; `None` if there is none.
     pub(crate) first_bytes_are_zero: Option<bool>,
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use super::*;
+    use crate::frame::{FrameBuilder, Kind, Note};
+    use crate::sim::SimStorage;
+    use crate::storage::Sync;
+    use crate::{Epoch, Identity, SegmentId};
+
+    fn header() -> SegmentHeader {
+        SegmentHeader {
+            align: 4096,
+            log: Identity::new(1),
+            writer: Identity::new(2),
+            epoch: Epoch::new(1),
+            segment: SegmentId::new(1),
+            first: Lsn::ZERO,
+            chain: 0,
+            previous: SegmentId::default(),
+            previous_end: 0,
+            durable: Lsn::ZERO,
+            released: Lsn::ZERO,
+            copied_until: Lsn::ZERO,
+            created: 0,
+        }
+    }
+
+    /// A frame of one record, with everything right for its place but what is asked for.
+    fn frame(payload: &'static [u8], first: Lsn, chain: u64, offset: u64) -> (Vec<Bytes>, u64) {
+        let mut frame = FrameBuilder::new(first, chain, 1);
+        let length = u32::try_from(payload.len()).unwrap();
+        frame.push(vec![Bytes::from_static(payload)], [length]);
+        let (_, after) = frame.end();
+        let note = Note {
+            kind: Kind::Records,
+            durable: Lsn::ZERO,
+            released: Lsn::ZERO,
+            time: 0,
+            segment: SegmentId::new(1),
+        };
+        let mut bytes = frame.finish(note, header().frame_seed(), offset).concat();
+        bytes.resize(4096, 0);
+        (vec![bytes.into()], after)
+    }
+
+    /// How many frames count, if the second has this first LSN and chain.
+    fn frames_that_count(second: impl Fn(u64) -> (Lsn, u64)) -> usize {
+        let disk = SimStorage::new(1);
+        let writer = block_on(disk.acquire()).unwrap();
+        assert_eq!(writer.epoch, Epoch::new(1));
+        let mut head = header().encode();
+        head.resize(4096, 0);
+        let (first_frame, chain) = frame(b"one", Lsn::ZERO, 0, 4096);
+        let (lsn, chain) = second(chain);
+        let (second_frame, _) = frame(b"two", lsn, chain, 8192);
+        let bytes = [vec![head.into()], first_frame, second_frame].concat();
+        let at = Position {
+            segment: SegmentId::new(1),
+            offset: 0,
+            lsn: Lsn::ZERO,
+        };
+        block_on(disk.append(at, bytes, Sync::Yes)).unwrap();
+        let mut walker = Walker::new(Arc::new(disk), header(), 12_288);
+        std::iter::from_fn(|| match walker.next().unwrap() {
+            Found::Frame(frame) => Some(frame),
+            Found::Nothing(_) => None,
+        })
+        .count()
+    }
+
+    #[test]
+    fn a_frame_counts_only_if_it_continues_the_one_before() {
+        assert_eq!(frames_that_count(|chain| (Lsn::new(1), chain)), 2);
+        assert_eq!(
+            frames_that_count(|chain| (Lsn::new(1), chain ^ 1)),
+            1,
+            "another history"
+        );
+        assert_eq!(frames_that_count(|chain| (Lsn::new(2), chain)), 1, "a hole");
+        assert_eq!(frames_that_count(|chain| (Lsn::ZERO, chain)), 1, "a repeat");
+    }
+}
