@@ -176,7 +176,7 @@ pub(crate) struct Beyond {
     pub(crate) first_bytes_are_zero: Option<bool>,
 }
 
-#[cfg(all(test, feature = "sim"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::frame::{FrameBuilder, Kind, Note};
