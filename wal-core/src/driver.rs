@@ -200,7 +200,10 @@ impl Driver {
             }
             let group = shared.take_group(state);
             self.active = Some(now);
-            let sync = state.sync_to > self.committer.durable();
+            // A barrier is met by syncing the frame that reaches it, not each on the way.
+            let records: usize = group.iter().map(|append| append.lengths.len()).sum();
+            let end = self.committer.next().plus(records as u64);
+            let sync = state.sync_to > self.committer.durable() && end >= state.sync_to;
             let write = self.committer.records(group, sync, now_micros());
             return Some(Step::Write(Box::new(write)));
         }

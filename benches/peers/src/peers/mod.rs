@@ -1,0 +1,84 @@
+//! The logs that take part, one file each.
+
+mod nodedb_wal;
+mod okaywal;
+mod open_wal;
+mod ours;
+mod raft_engine;
+mod wal_db;
+mod writeahead;
+
+use crate::candidate::Peer;
+use crate::floor;
+
+/// Everything that is measured; the floors come first.
+pub(crate) const ALL: &[Peer] = &[
+    Peer {
+        name: "floor-fdatasync",
+        open: floor::buffered,
+        durable: Ok(()),
+        bulk: "",
+    },
+    Peer {
+        name: "floor-direct",
+        open: floor::direct,
+        durable: Ok(()),
+        bulk: "",
+    },
+    Peer {
+        name: "wal-core",
+        open: ours::open,
+        durable: Ok(()),
+        bulk: "",
+    },
+    Peer {
+        name: "okaywal",
+        open: okaywal::open,
+        durable: Ok(()),
+        bulk: "one entry of many chunks: its commit always syncs",
+    },
+    Peer {
+        name: "raft-engine",
+        open: raft_engine::open,
+        durable: Ok(()),
+        bulk: "the last batch syncs: `Engine::sync` itself does nothing",
+    },
+    Peer {
+        name: "wal-db",
+        open: wal_db::open,
+        durable: Ok(()),
+        bulk: "",
+    },
+    Peer {
+        name: "open-wal",
+        open: open_wal::open,
+        durable: Ok(()),
+        bulk: "keeps everything in memory until the sync",
+    },
+    Peer {
+        name: "writeahead",
+        open: writeahead::open,
+        durable: Ok(()),
+        bulk: "syncs each batch of 4 MiB: cannot do without",
+    },
+    Peer {
+        name: "nodedb-wal",
+        open: nodedb_wal::open,
+        durable: Ok(()),
+        bulk: "",
+    },
+    Peer {
+        name: "nodedb-wal-direct",
+        open: nodedb_wal::open_direct,
+        durable: Err(
+            "its default, O_DIRECT: after a sync that does not end on a block, reopening finds \
+             none of the records that follow",
+        ),
+        bulk: "",
+    },
+];
+
+/// Whether this is a floor.
+pub(crate) fn is_floor(name: &str) -> bool {
+    name.starts_with("floor-")
+}
