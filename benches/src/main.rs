@@ -1,5 +1,14 @@
 //! The harness: what a write-ahead log costs on this machine, and what it saves.
 
+// Nothing that input, disk or network can reach may panic.
+#![warn(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
 mod arm;
 mod cli;
 mod compare;

@@ -62,7 +62,6 @@ impl Percentiles {
 }
 
 /// A count as a number to divide: exact up to 2^53, far beyond what is counted here.
-#[allow(clippy::cast_precision_loss)]
 pub(crate) fn exact(count: u64) -> f64 {
     count as f64
 }

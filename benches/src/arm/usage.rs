@@ -5,7 +5,7 @@
 pub(super) fn cpu_seconds() -> Option<f64> {
     use rustix::time::{ClockId, clock_gettime};
     let used = clock_gettime(ClockId::ProcessCPUTime);
-    #[allow(clippy::cast_precision_loss)] // exact for the first 104 days
+    // Exact for the first 104 days.
     Some(used.tv_sec as f64 + used.tv_nsec as f64 / 1e9)
 }
 

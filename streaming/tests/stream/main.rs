@@ -1,34 +1,19 @@
 //! The stream's promises, one property a file. The identifiers S1 to S9 are those of
 //! the guarantees that the documentation states.
 
-#[cfg(test)]
 mod support;
 
-#[cfg(test)]
 mod a_batch_that_runs_again_replaces_its_file;
-#[cfg(test)]
 mod a_block_is_acknowledged_only_when_it_is_durable;
-#[cfg(test)]
 mod a_changed_identity_is_refused_unless_adopted;
-#[cfg(test)]
 mod a_compacted_checkpoint_survives_reopening;
-#[cfg(test)]
 mod a_feed_that_is_leaving_is_drained_first;
-#[cfg(test)]
 mod a_file_that_shrank_is_missing_not_skipped;
-#[cfg(test)]
 mod a_log_of_something_else_is_refused;
-#[cfg(test)]
 mod a_restart_resumes_from_the_log;
-#[cfg(test)]
 mod a_restart_runs_exactly_the_planned_ranges;
-#[cfg(test)]
 mod accepted_blocks_become_durable_soon;
-#[cfg(test)]
 mod output_equals_input_from_end_to_end;
-#[cfg(test)]
 mod positions_outlive_release;
-#[cfg(test)]
 mod repeats_are_dropped_by_position;
-#[cfg(test)]
 mod without_a_log_a_crash_loses_and_says_how_much;
