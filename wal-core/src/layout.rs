@@ -14,7 +14,6 @@ use crate::frame;
 use crate::scan::{Found, Walker};
 use crate::segment::{HEADER_BYTES, NotAHeader, SegmentHeader, VERSION};
 use crate::shared::SegmentInfo;
-use crate::storage::SegmentMeta;
 use crate::{Epoch, Error, Identity, Lsn, Position, Result, SegmentId, Storage};
 
 /// The segments of a log, oldest first, each with the offset at which it ends
@@ -31,7 +30,9 @@ pub(crate) fn read(storage: &Arc<dyn Storage>) -> Result<Layout> {
     let listed = block_on(storage.list())?;
     let mut found = Vec::with_capacity(listed.len());
     for meta in &listed {
-        found.push((*meta, read_header(storage, *meta)?));
+        let bytes = block_on(storage.length(meta.id))?;
+        let meta = Listed { id: meta.id, bytes };
+        found.push((meta, read_header(storage, meta)?));
     }
     let mut layout = Layout {
         segments: VecDeque::new(),
@@ -42,9 +43,16 @@ pub(crate) fn read(storage: &Arc<dyn Storage>) -> Result<Layout> {
     Ok(layout)
 }
 
+/// A segment that the storage names, and an upper bound of its length.
+#[derive(Clone, Copy)]
+struct Listed {
+    id: SegmentId,
+    bytes: u64,
+}
+
 type Header = std::result::Result<SegmentHeader, &'static str>;
 
-fn read_header(storage: &Arc<dyn Storage>, meta: SegmentMeta) -> Result<Header> {
+fn read_header(storage: &Arc<dyn Storage>, meta: Listed) -> Result<Header> {
     let bytes = block_on(storage.read(meta.id, 0..HEADER_BYTES as u64))?;
     match SegmentHeader::decode(&bytes) {
         Ok(header) if header.segment != meta.id => {
@@ -69,7 +77,7 @@ fn start_of(segment: SegmentId, lsn: Lsn) -> Position {
 }
 
 impl Layout {
-    fn link(&mut self, storage: &Arc<dyn Storage>, found: &[(SegmentMeta, Header)]) -> Result<()> {
+    fn link(&mut self, storage: &Arc<dyn Storage>, found: &[(Listed, Header)]) -> Result<()> {
         // What the next newer segment on the walk says: its predecessor and where that ended.
         let mut wanted: Option<SegmentHeader> = None;
         for (meta, header) in found.iter().rev() {
@@ -285,11 +293,7 @@ fn lost_before(next: &SegmentHeader, reason: &str) -> Error {
 /// A segment whose header does not verify is a leftover of its own first append, unless a
 /// second frame of this segment stands in it: then the first was stored, and the header is
 /// damaged. Frames of the file's earlier uses claim other segments.
-fn refuse_if_acknowledged(
-    storage: &Arc<dyn Storage>,
-    meta: SegmentMeta,
-    reason: &str,
-) -> Result<()> {
+fn refuse_if_acknowledged(storage: &Arc<dyn Storage>, meta: Listed, reason: &str) -> Result<()> {
     let align = u64::from(storage.limits().align.max(512));
     let first = (HEADER_BYTES as u64).next_multiple_of(align);
     let mut offset = first + align;

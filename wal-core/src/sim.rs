@@ -22,7 +22,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::storage::{IoFuture, SegmentMeta, Sync};
-use crate::{Epoch, Identity, Limits, Position, SegmentId, Storage, StorageError, Writer};
+use crate::{Epoch, Identity, Limits, Lsn, Position, SegmentId, Storage, StorageError, Writer};
 
 /// A simulated disk. Clones share it; each clone can be one process's view of it.
 ///
@@ -71,6 +71,8 @@ struct Disk {
 
 #[derive(Debug, Default)]
 struct Segment {
+    /// The LSN that its name says.
+    first: Lsn,
     appends: Vec<Stored>,
     named: bool,
 }
@@ -254,7 +256,11 @@ impl Disk {
         let fails = self.fails_now();
         let segment = match (at.offset, self.segments.get_mut(&at.segment)) {
             (0, Some(_)) => return Err(StorageError::Conflict(at.to_string())),
-            (0, None) => self.segments.entry(at.segment).or_default(),
+            (0, None) => {
+                let segment = self.segments.entry(at.segment).or_default();
+                segment.first = at.lsn;
+                segment
+            }
             (_, None) => return Err(StorageError::NotFound(at.to_string())),
             (_, Some(segment)) => segment,
         };
@@ -291,9 +297,13 @@ impl Disk {
         }
     }
 
-    fn read(&self, segment: SegmentId, range: &Range<u64>) -> Outcome<Bytes> {
+    fn segment(&self, segment: SegmentId) -> Outcome<&Segment> {
         let found = self.segments.get(&segment);
-        let found = found.ok_or_else(|| StorageError::NotFound(format!("segment {segment}")))?;
+        found.ok_or_else(|| StorageError::NotFound(format!("segment {segment}")))
+    }
+
+    fn read(&self, segment: SegmentId, range: &Range<u64>) -> Outcome<Bytes> {
+        let found = self.segment(segment)?;
         let end = range.end.min(found.length());
         let length = usize::try_from(end.saturating_sub(range.start)).unwrap_or(0);
         let mut out = vec![0; length];
@@ -395,10 +405,14 @@ impl Storage for SimStorage {
             Ok(segments
                 .map(|(id, segment)| SegmentMeta {
                     id: *id,
-                    bytes: segment.length(),
+                    first: Some(segment.first),
                 })
                 .collect())
         })
+    }
+
+    fn length(&self, segment: SegmentId) -> IoFuture<u64> {
+        self.ready(|disk| disk.segment(segment).map(Segment::length))
     }
 
     fn delete_before(&self, segment: SegmentId) -> IoFuture<()> {

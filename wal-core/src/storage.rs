@@ -25,9 +25,11 @@
 //! 6. `read` returns what lies there, possibly shorter at the segment's end, and
 //!    possibly bytes that nobody appended beyond it (space prepared ahead of use):
 //!    length is logical, scanning finds it.
-//! 7. `list` names every segment that has a durable name, with an upper bound of
-//!    its length. Names that are not a segment's are ignored.
-//! 8. Work starts at the call. Dropping a returned future cancels nothing.
+//! 7. `list` names every segment that has a durable name. Names that are not a segment's
+//!    are ignored. It should cost little for each: opening calls it, and looks at the newest
+//!    few segments only.
+//! 8. What `delete` and `delete_before` removed stays removed, whatever happens after.
+//! 9. Work starts at the call. Dropping a returned future cancels nothing.
 
 use std::fmt;
 use std::future::Future;
@@ -38,7 +40,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Epoch, Identity, Position, SegmentId};
+use crate::{Epoch, Identity, Lsn, Position, SegmentId};
 
 /// The future of a storage call. Storage that blocks returns one that is ready.
 pub type IoFuture<T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send + 'static>>;
@@ -84,8 +86,9 @@ pub struct Writer {
 pub struct SegmentMeta {
     /// Its number.
     pub id: SegmentId,
-    /// An upper bound of its length in bytes.
-    pub bytes: u64,
+    /// The LSN of the position that created it, if its name tells; else the log reads the
+    /// segment's header.
+    pub first: Option<Lsn>,
 }
 
 /// Storage for one log. The [module documentation](crate::storage) is the contract.
@@ -124,6 +127,9 @@ pub trait Storage: fmt::Debug + Send + std::marker::Sync + 'static {
     /// The segments, in ascending order.
     fn list(&self) -> IoFuture<Vec<SegmentMeta>>;
 
+    /// An upper bound of a segment's length in bytes.
+    fn length(&self, segment: SegmentId) -> IoFuture<u64>;
+
     /// Removes every segment below `segment`, lowest first.
     fn delete_before(&self, segment: SegmentId) -> IoFuture<()>;
 
@@ -155,6 +161,9 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
     }
     fn list(&self) -> IoFuture<Vec<SegmentMeta>> {
         (**self).list()
+    }
+    fn length(&self, segment: SegmentId) -> IoFuture<u64> {
+        (**self).length(segment)
     }
     fn delete_before(&self, segment: SegmentId) -> IoFuture<()> {
         (**self).delete_before(segment)

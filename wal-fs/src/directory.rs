@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use wal_core::{Lsn, SegmentId, StorageError};
 
@@ -26,19 +26,19 @@ fn parse(name: &str) -> Option<(SegmentId, Lsn)> {
     (file_name(segment, first) == name).then_some((segment, first))
 }
 
-/// The segment files in `directory`.
-pub(crate) fn segments(directory: &Path) -> Result<BTreeMap<SegmentId, PathBuf>, StorageError> {
+/// The segments in `directory`, and the first LSN of each.
+pub(crate) fn segments(directory: &Path) -> Result<BTreeMap<SegmentId, Lsn>, StorageError> {
     let context = || format!("reading log directory {}", directory.display());
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).map_err(|cause| StorageError::io(context(), cause))? {
         let entry = entry.map_err(|cause| StorageError::io(context(), cause))?;
-        let Some((segment, _)) = entry.file_name().to_str().and_then(parse) else {
+        let Some((segment, first)) = entry.file_name().to_str().and_then(parse) else {
             continue;
         };
-        if let Some(twin) = found.insert(segment, entry.path()) {
+        if let Some(twin) = found.insert(segment, first) {
             return Err(StorageError::Conflict(format!(
                 "{} and {} both claim segment {segment}; move the foreign one elsewhere",
-                twin.display(),
+                directory.join(file_name(segment, twin)).display(),
                 entry.path().display()
             )));
         }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use wal_core::{
-    Epoch, Identity, IoFuture, Limits, Position, SegmentId, SegmentMeta, Storage, StorageError,
-    Sync, Writer,
+    Epoch, Identity, IoFuture, Limits, Lsn, Position, SegmentId, SegmentMeta, Storage,
+    StorageError, Sync, Writer,
 };
 
 use crate::directory;
@@ -38,8 +38,8 @@ const BLOCK: u32 = 4096;
 pub struct FileStorage {
     directory: PathBuf,
     lock: Mutex<Option<Lock>>,
-    /// The files of all segments whose names are known.
-    names: Mutex<BTreeMap<SegmentId, PathBuf>>,
+    /// All segments whose names are known.
+    names: Mutex<BTreeMap<SegmentId, Lsn>>,
     writing: Mutex<Writing>,
     spare: Spare,
     reserve: Reserve,
@@ -87,6 +87,10 @@ impl FileStorage {
     /// What the system says if the lock cannot be examined.
     pub fn writer(&self) -> Result<Option<String>, StorageError> {
         lock::holder(&self.directory)
+    }
+
+    fn path(&self, segment: SegmentId, first: Lsn) -> PathBuf {
+        self.directory.join(directory::file_name(segment, first))
     }
 
     fn error(&self, doing: &str, segment: SegmentId, cause: io::Error) -> StorageError {
@@ -166,9 +170,7 @@ impl FileStorage {
     /// A file for a new segment, with all the space that it will need; `Full` if there is none.
     /// Recovery may use what was kept back.
     fn create(&self, at: Position, bytes: u64, recovery: bool) -> Outcome<SegmentFile> {
-        let path = self
-            .directory
-            .join(directory::file_name(at.segment, at.lsn));
+        let path = self.path(at.segment, at.lsn);
         let mut names = self.names.lock();
         if names.contains_key(&at.segment) {
             let taken = format!("segment {} exists already", at.segment);
@@ -189,7 +191,7 @@ impl FileStorage {
                 created => created.map_err(failed)?,
             },
         };
-        names.insert(at.segment, path);
+        names.insert(at.segment, at.lsn);
         Ok(file)
     }
 
@@ -240,12 +242,13 @@ impl FileStorage {
         if let Some((_, file)) = reading.as_ref().filter(|(open, _)| *open == segment) {
             return Ok(Arc::clone(file));
         }
-        let path = self.names.lock().get(&segment).cloned();
-        let path = path.ok_or_else(|| {
+        let first = self.names.lock().get(&segment).copied();
+        let first = first.ok_or_else(|| {
             let directory = self.directory.display();
             StorageError::NotFound(format!("segment {segment} in {directory}"))
         })?;
-        let file = File::open(path).map_err(|cause| self.error("opening", segment, cause))?;
+        let file = File::open(self.path(segment, first))
+            .map_err(|cause| self.error("opening", segment, cause))?;
         let file = Arc::new(file);
         *reading = Some((segment, Arc::clone(&file)));
         Ok(file)
@@ -253,16 +256,19 @@ impl FileStorage {
 
     fn list_now(&self) -> Outcome<Vec<SegmentMeta>> {
         let names = directory::segments(&self.directory)?;
-        let mut listed = Vec::with_capacity(names.len());
-        for (id, path) in &names {
-            let meta = fs::metadata(path).map_err(|cause| self.error("reading", *id, cause))?;
-            listed.push(SegmentMeta {
-                id: *id,
-                bytes: meta.len(),
-            });
-        }
+        let listed = names.iter().map(|(id, first)| SegmentMeta {
+            id: *id,
+            first: Some(*first),
+        });
+        let listed = listed.collect();
         *self.names.lock() = names;
         Ok(listed)
+    }
+
+    fn length_now(&self, segment: SegmentId) -> Outcome<u64> {
+        let meta = self.open_for_reading(segment)?.metadata();
+        let meta = meta.map_err(|cause| self.error("reading", segment, cause))?;
+        Ok(meta.len())
     }
 
     /// Removes the segments that `doomed` picks, lowest first, so that a crash in between
@@ -273,7 +279,7 @@ impl FileStorage {
             names
                 .iter()
                 .filter(|(id, _)| doomed(**id))
-                .map(|(id, path)| (*id, path.clone()))
+                .map(|(id, first)| (*id, self.path(*id, *first)))
                 .collect()
         };
         for (id, path) in &doomed {
@@ -349,6 +355,10 @@ impl Storage for FileStorage {
 
     fn list(&self) -> IoFuture<Vec<SegmentMeta>> {
         ready(self.list_now())
+    }
+
+    fn length(&self, segment: SegmentId) -> IoFuture<u64> {
+        ready(self.length_now(segment))
     }
 
     fn delete_before(&self, segment: SegmentId) -> IoFuture<()> {

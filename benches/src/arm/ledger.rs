@@ -99,6 +99,10 @@ impl<S: Storage> Storage for Ledger<S> {
         self.storage.list()
     }
 
+    fn length(&self, segment: SegmentId) -> IoFuture<u64> {
+        self.storage.length(segment)
+    }
+
     fn delete_before(&self, segment: SegmentId) -> IoFuture<()> {
         self.storage.delete_before(segment)
     }
