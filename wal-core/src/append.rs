@@ -28,6 +28,7 @@ pub struct Append {
     lengths: Vec<u32>,
     bytes: u64,
     oversized: bool,
+    located: bool,
 }
 
 impl Append {
@@ -70,6 +71,14 @@ impl Append {
         }
     }
 
+    /// Asks for the [`Location`](crate::Location) of each record: see
+    /// [`Commit::wait_located`](crate::Commit::wait_located).
+    #[must_use]
+    pub fn located(mut self) -> Self {
+        self.located = true;
+        self
+    }
+
     /// Number of records.
     #[must_use]
     pub fn records(&self) -> u64 {
@@ -108,6 +117,10 @@ impl Append {
     /// Whether a record is longer than the format can say (4 GiB).
     pub(crate) fn oversized(&self) -> bool {
         self.oversized
+    }
+
+    pub(crate) fn is_located(&self) -> bool {
+        self.located
     }
 
     /// The payload as chunks in order, and each record's length.

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::block::{block_on, block_until};
 use crate::generation::Generation;
-use crate::shared::Shared;
-use crate::{Durability, Error, Lsn, Result};
+use crate::location::Placed;
+use crate::shared::{Shared, Taken};
+use crate::{Durability, Error, Location, Lsn, Result};
 
 /// An append on its way. Dropping it cancels nothing.
 ///
@@ -32,23 +33,27 @@ pub struct Commit {
     lsns: Range<Lsn>,
     durability: Durability,
     generation: Arc<Generation>,
+    group: u32,
+    placed: Option<Arc<Placed>>,
     ticket: Option<u64>,
 }
 
 impl Commit {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        lsns: Range<Lsn>,
-        durability: Durability,
-        generation: Arc<Generation>,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, taken: Taken, durability: Durability) -> Self {
         Commit {
             shared,
-            lsns,
+            lsns: taken.lsns,
             durability,
-            generation,
+            generation: taken.generation,
+            group: taken.group,
+            placed: taken.placed,
             ticket: None,
         }
+    }
+
+    /// Waits for an LSN of which it is unknown who appends it, and in which group.
+    pub(crate) fn watching(shared: Arc<Shared>, taken: Taken) -> Self {
+        Commit::new(shared, taken, Durability::Durable)
     }
 
     /// The LSNs of the append's records: assigned already, but a promise only once
@@ -74,7 +79,24 @@ impl Commit {
     /// [`Error::Poisoned`] if a write or sync failed first: whether the append is
     /// stored is then unknown until the log is opened again. [`Error::Full`]: it is not stored.
     pub fn wait(self) -> Result<Range<Lsn>> {
-        block_on(self)
+        if self.durability == Durability::Accepted {
+            return block_on(self);
+        }
+        let (shared, end) = (&self.shared, self.lsns.end);
+        let outcome = || shared.outcome(&self.generation, end);
+        shared.bells.sleep_until(self.group, outcome)?;
+        Ok(self.lsns.clone())
+    }
+
+    /// As [`Commit::wait`], and tells where each record lies, if the append asked for it with
+    /// [`Append::located`](crate::Append::located); else nothing.
+    ///
+    /// # Errors
+    /// As for [`Commit::wait`].
+    pub fn wait_located(&mut self) -> Result<Vec<Location>> {
+        block_on(&mut *self)?;
+        let placed = self.placed.as_ref().and_then(|placed| placed.get());
+        Ok(placed.unwrap_or_default().to_vec())
     }
 
     /// As [`Commit::wait`], for at most `limit`. The commit can be waited for again.

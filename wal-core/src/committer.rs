@@ -8,13 +8,21 @@
 //! - A position is handed out once; offsets within a segment grow.
 //! - `durable <= written <= next`: acknowledged, accepted, framed.
 //! - `written` moves only over the contiguous prefix of finished writes (G2).
-//! - `durable` moves only when the storage has confirmed it (G1).
+//! - `durable` moves only when the storage has confirmed it (G1), and into a new
+//!   segment only once the seal of the one before is durable: a newest segment
+//!   that goes missing is always seen (G4).
+//! - Times never go back, whatever the clock does.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use crate::sync::Mutex;
 use bytes::{Bytes, BytesMut};
 
-use crate::frame::{FrameBuilder, Kind, Note};
+use crate::attachment::{self, Holds, Place};
+use crate::frame::{self, Codec, FrameBuilder, Kind, Note};
+use crate::index::{Entry, Index};
+use crate::location::{Location, Placed, Target};
 use crate::segment::SegmentHeader;
 use crate::storage::Sync;
 use crate::{Identity, Limits, Lsn, Position, SegmentId, Writer};
@@ -24,11 +32,13 @@ use crate::{Identity, Limits, Lsn, Position, SegmentId, Writer};
 const RESERVED_MARKS: u64 = 4;
 
 /// One append, waiting to be framed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Queued {
     pub(crate) chunks: Vec<Bytes>,
     pub(crate) lengths: Vec<u32>,
     pub(crate) durable: bool,
+    /// The caller wants to know where its records are.
+    pub(crate) placed: Option<Arc<Placed>>,
 }
 
 /// A write to be performed.
@@ -39,28 +49,44 @@ pub(crate) struct Write {
     pub(crate) bytes: Vec<Bytes>,
     pub(crate) sync: Sync,
     /// Set when this write begins a segment.
-    pub(crate) begins: Option<SegmentHeader>,
+    pub(crate) begins: Option<Begun>,
     /// The offset at which the segment ends once this is written.
     pub(crate) end_offset: u64,
     pub(crate) stored_bytes: u64,
-    /// One past its last record; equal to `at.lsn` if it has none.
-    pub(crate) end: Lsn,
+    pub(crate) kind: Kind,
     /// What to go back to if the storage has no space for it.
     before: Before,
 }
 
+/// A segment that a write begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    pub(crate) header: SegmentHeader,
+    /// Its frames, as they are written.
+    pub(crate) index: Arc<Mutex<Index>>,
+}
+
 /// The part of the state that a write changes when it is begun.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Before {
     segment: Option<Segment>,
-    unsealed: Option<(Segment, Lsn, u64)>,
+    unsealed: Option<Unsealed>,
     next: Lsn,
     chain: u64,
     attested: Lsn,
+    /// A frame that stands in the index: where, and how many payload bytes it has.
+    indexed: Option<(u64, u64)>,
+}
+
+/// A place between two frames, where the log can be cut.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    pub(crate) at: Position,
+    pub(crate) chain: u64,
 }
 
 /// Where the log ended when it was opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Start {
     pub(crate) log: Identity,
     pub(crate) writer: Writer,
@@ -73,59 +99,101 @@ pub(crate) struct Start {
     pub(crate) copied_until: Lsn,
     pub(crate) durable: Lsn,
     pub(crate) released: Lsn,
+    pub(crate) holds: Holds,
+    /// The latest time that stands in the log.
+    pub(crate) time: i64,
 }
 
+/// How frames are made.
 #[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) segment_bytes: u64,
+    pub(crate) compress: bool,
+}
+
+#[derive(Clone, Debug)]
 struct Segment {
     id: SegmentId,
     seed: u32,
     offset: u64,
+    index: Arc<Mutex<Index>>,
 }
 
-#[derive(Debug)]
+/// A segment that was left behind and is sealed once its successor is stored.
+#[derive(Clone, Debug)]
+struct Unsealed {
+    segment: Segment,
+    /// Where the log left it.
+    end: Lsn,
+    chain: u64,
+}
+
+#[derive(Clone, Debug)]
 struct Flight {
     id: u64,
     end: Lsn,
+    chain: u64,
     sync: Sync,
     released: Lsn,
     stored: bool,
 }
 
 /// The state machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Committer {
     start: Start,
     limits: Limits,
-    segment_bytes: u64,
+    shape: Shape,
     segment: Option<Segment>,
-    /// A segment that was left behind and is sealed once its successor is stored.
-    unsealed: Option<(Segment, Lsn, u64)>,
+    unsealed: Option<Unsealed>,
+    /// The next segment begins by giving up what lay there before.
+    truncates: bool,
     next: Lsn,
     chain: u64,
     written: Lsn,
+    written_chain: u64,
     durable: Lsn,
+    durable_chain: u64,
     attested: Lsn,
     released: Lsn,
     released_durably: Lsn,
+    holds: Holds,
+    time: i64,
     flights: VecDeque<Flight>,
     next_id: u64,
 }
 
+/// Which records of a frame somebody wants to find again.
+type Wanted = (Arc<Placed>, std::ops::Range<u32>);
+
+/// What a frame is made of.
+enum Body {
+    Records(FrameBuilder),
+    Mark,
+    Holds,
+    Footer,
+}
+
 impl Committer {
-    pub(crate) fn new(start: Start, limits: Limits, segment_bytes: u64) -> Self {
+    pub(crate) fn new(start: Start, limits: Limits, shape: Shape) -> Self {
         Committer {
             limits,
-            segment_bytes,
+            shape,
             segment: None,
             unsealed: None,
+            truncates: false,
             next: start.next,
             chain: start.chain,
             written: start.next,
+            written_chain: start.chain,
             durable: start.durable,
+            durable_chain: start.chain,
             attested: start.durable,
             released: start.released,
             // What recovery read may stand in the page cache only; nothing is deleted on its word.
             released_durably: Lsn::ZERO,
+            holds: start.holds.clone(),
+            time: start.time,
             flights: VecDeque::new(),
             next_id: 0,
             start,
@@ -156,6 +224,11 @@ impl Committer {
         self.durable
     }
 
+    /// The durable LSN, and the chain value there.
+    pub(crate) fn receipt(&self) -> (Lsn, u64) {
+        (self.durable, self.durable_chain)
+    }
+
     pub(crate) fn written(&self) -> Lsn {
         self.written
     }
@@ -175,43 +248,109 @@ impl Committer {
         self.released = self.released.max(released);
     }
 
+    /// The named holds, as the next frame that notes them will say.
+    pub(crate) fn set_holds(&mut self, holds: Holds) {
+        self.holds = holds;
+    }
+
     /// Puts a group of appends into the next frame; `sync` even if none of them asks for it.
     pub(crate) fn records(&mut self, group: Vec<Queued>, sync: bool, time: i64) -> Write {
         let durable = sync || group.iter().any(|append| append.durable);
         let records = group.iter().map(|append| append.lengths.len()).sum();
         let mut frame = FrameBuilder::new(self.next, self.chain, records);
+        let mut wanted = Vec::new();
         for append in group {
+            let (first, _) = frame.records();
             frame.push(append.chunks, append.lengths);
+            let (end, _) = frame.records();
+            wanted.extend(append.placed.map(|placed| (placed, first..end)));
         }
+        if self.shape.compress {
+            frame.compress(self.limits.align);
+        }
+        let located = locate(&frame, wanted);
         let sync = if durable { Sync::Yes } else { Sync::No };
-        self.write(frame, Kind::Records, sync, time)
+        let write = self.write(Body::Records(frame), Kind::Records, sync, time);
+        let frame_at = write.before.indexed.map_or(0, |(offset, _)| offset);
+        for (placed, mut locations) in located {
+            for location in &mut locations {
+                location.moved_to(write.at.segment, frame_at);
+            }
+            placed.set(locations);
+        }
+        write
     }
 
-    /// A frame without records that notes how far the log is durable and released.
+    /// A frame without records that notes how far the log is durable and released; of kind
+    /// close also what the segment holds, of kind holds also the named holds.
     pub(crate) fn mark(&mut self, kind: Kind, sync: Sync, time: i64) -> Write {
-        let frame = FrameBuilder::new(self.next, self.chain, 0);
-        self.write(frame, kind, sync, time)
+        let body = match kind {
+            Kind::Close => Body::Footer,
+            Kind::Holds => Body::Holds,
+            _ => Body::Mark,
+        };
+        self.write(body, kind, sync, time)
     }
 
-    /// The seal of the segment left behind, once its successor is stored.
+    /// The seal of the segment left behind, once its successor is stored. It is synced: only
+    /// then is anything in the successor acknowledged.
     pub(crate) fn seal(&mut self, time: i64) -> Option<Write> {
         if !self.is_idle() {
             return None;
         }
         let before = self.before();
-        let (segment, lsn, chain) = self.unsealed.take()?;
-        let frame = FrameBuilder::new(lsn, chain, 0);
-        let at = position(&segment, lsn);
-        let note = self.note(Kind::Seal, segment.id, time);
-        let bytes = frame.finish(note, segment.seed, segment.offset);
-        Some(self.begin(at, bytes, Sync::No, self.written, None, before))
+        let Unsealed {
+            segment,
+            end,
+            chain,
+        } = self.unsealed.take()?;
+        self.time = self.time.max(time);
+        let footer =
+            attachment::with_footer(&self.holds, &segment.index.lock(), self.place_of(&segment));
+        let frame = FrameBuilder::with_attachment(end, chain, footer);
+        let at = position(&segment, end);
+        let bytes = frame.finish(
+            self.note(Kind::Seal, segment.id),
+            segment.seed,
+            segment.offset,
+        );
+        let ends = (self.written, self.written_chain);
+        Some(self.begin(at, bytes, Sync::Yes, ends, Kind::Seal, before))
+    }
+
+    /// There was no space for a seal: the log goes on without.
+    pub(crate) fn skip_seal(&mut self) {
+        self.unsealed = None;
+    }
+
+    /// The log goes on from `cut`, in a new segment; the records up to `to` are copied there by
+    /// the next write. Only while nothing is under way.
+    pub(crate) fn truncate(&mut self, cut: Cut, to: Lsn) {
+        if let Some(segment) = self.segment.take() {
+            self.start.next_segment = segment.id.next();
+        }
+        self.unsealed = None;
+        self.truncates = true;
+        (self.start.previous, self.start.previous_end) = (cut.at.segment, cut.at.offset);
+        self.start.copied_until = to;
+        (self.next, self.chain) = (cut.at.lsn, cut.chain);
+        (self.written, self.written_chain) = (cut.at.lsn, cut.chain);
+        (self.durable, self.durable_chain) = (cut.at.lsn, cut.chain);
+        self.attested = cut.at.lsn;
     }
 
     /// The storage had no space for `write`, and stored nothing of it: as if it had never been
     /// begun. Only for the write begun last, and only while it is the only one.
     pub(crate) fn revert(&mut self, write: &Write) {
         self.flights.retain(|flight| flight.id != write.id);
-        let before = write.before;
+        let before = write.before.clone();
+        if let (Some((offset, bytes)), Some(segment)) = (before.indexed, &self.segment) {
+            segment.index.lock().pop(offset, bytes);
+        }
+        self.truncates |= write
+            .begins
+            .as_ref()
+            .is_some_and(|begun| begun.header.truncates);
         (self.segment, self.unsealed) = (before.segment, before.unsealed);
         (self.next, self.chain) = (before.next, before.chain);
         self.attested = before.attested;
@@ -226,9 +365,11 @@ impl Committer {
             let Some(flight) = self.flights.pop_front() else {
                 break;
             };
-            self.written = self.written.max(flight.end);
+            if flight.end > self.written {
+                (self.written, self.written_chain) = (flight.end, flight.chain);
+            }
             if flight.sync == Sync::Yes {
-                self.durable = self.durable.max(self.written);
+                self.synced();
                 self.released_durably = self.released_durably.max(flight.released);
             }
         }
@@ -236,46 +377,60 @@ impl Committer {
 
     /// A `sync` that was begun when nothing was under way has finished.
     pub(crate) fn synced(&mut self) {
-        self.durable = self.durable.max(self.written);
+        let mut reached = (self.written, self.written_chain);
+        if let Some(unsealed) = self
+            .unsealed
+            .as_ref()
+            .filter(|_| self.limits.in_flight == 1)
+        {
+            reached = (unsealed.end, unsealed.chain);
+        }
+        if reached.0 > self.durable {
+            (self.durable, self.durable_chain) = reached;
+        }
     }
 
-    fn note(&self, kind: Kind, segment: SegmentId, time: i64) -> Note {
+    fn note(&self, kind: Kind, segment: SegmentId) -> Note {
         Note {
             kind,
             durable: self.durable,
             released: self.released,
-            time,
+            time: self.time,
             segment,
         }
     }
 
     fn before(&self) -> Before {
         Before {
-            segment: self.segment,
-            unsealed: self.unsealed,
+            segment: self.segment.clone(),
+            unsealed: self.unsealed.clone(),
             next: self.next,
             chain: self.chain,
             attested: self.attested,
+            indexed: None,
         }
     }
 
-    fn write(&mut self, frame: FrameBuilder, kind: Kind, sync: Sync, time: i64) -> Write {
-        let before = self.before();
-        let (end, chain) = frame.end();
-        let (segment, begins) = self.place(kind, frame.bytes(), time);
-        let mut at = position(&segment, self.next);
-        let note = self.note(kind, segment.id, time);
-        let mut bytes = frame.finish(note, segment.seed, segment.offset);
-        if let Some(header) = &begins {
-            at.offset = 0;
-            let mut head = BytesMut::from(header.encode().as_slice());
-            head.resize(
-                usize::try_from(header.stored_bytes()).unwrap_or(usize::MAX),
-                0,
-            );
-            bytes.insert(0, head.freeze());
+    fn place_of(&self, segment: &Segment) -> Place {
+        Place {
+            seed: segment.seed,
+            offset: segment.offset,
+            align: self.limits.align,
         }
-        (self.next, self.chain) = (end, chain);
+    }
+
+    fn write(&mut self, body: Body, kind: Kind, sync: Sync, time: i64) -> Write {
+        let mut before = self.before();
+        self.time = self.time.max(time);
+        let (segment, begins) = self.place(kind, self.bytes_of(&body));
+        let mut at = position(&segment, self.next);
+        let mut bytes = Vec::new();
+        if let Some(begun) = &begins {
+            at.offset = 0;
+            bytes = self.head(begun, &segment);
+        }
+        let ends = self.frame(body, kind, &segment, &mut before, &mut bytes);
+        (self.next, self.chain) = ends;
         self.attested = self.durable;
         // Where appends overtake each other, a sync says nothing of those before it:
         // such storage confirms each by itself. A segment's first frame is synced so
@@ -285,7 +440,93 @@ impl Committer {
         } else {
             sync
         };
-        self.begin(at, bytes, sync, end, begins, before)
+        let mut write = self.begin(at, bytes, sync, ends, kind, before);
+        write.begins = begins;
+        write
+    }
+
+    /// Builds the frame for its place, behind what is in `bytes` already; tells where it ends.
+    fn frame(
+        &self,
+        body: Body,
+        kind: Kind,
+        segment: &Segment,
+        before: &mut Before,
+        bytes: &mut Vec<Bytes>,
+    ) -> (Lsn, u64) {
+        let ahead: u64 = bytes.iter().map(|part| part.len() as u64).sum();
+        let mut segment = segment.clone();
+        segment.offset = segment.offset.max(ahead);
+        let attached = |bytes| FrameBuilder::with_attachment(self.next, self.chain, bytes);
+        let frame = match body {
+            Body::Records(frame) => {
+                let entry = Entry {
+                    lsn: self.next,
+                    offset: segment.offset,
+                    time: self.time,
+                };
+                segment.index.lock().push(entry, frame.bytes());
+                before.indexed = Some((segment.offset, frame.bytes()));
+                frame
+            }
+            Body::Mark => FrameBuilder::new(self.next, self.chain, 0),
+            Body::Holds => attached(attachment::holds_only(&self.holds)),
+            Body::Footer => {
+                let index = segment.index.lock();
+                let place = self.place_of(&segment);
+                attached(attachment::with_footer(&self.holds, &index, place))
+            }
+        };
+        let ends = frame.end();
+        let note = self.note(kind, segment.id);
+        bytes.extend(frame.finish(note, segment.seed, segment.offset));
+        ends
+    }
+
+    /// What stands before the first frame of a segment: the header, and the named holds if
+    /// there are any, so that they outlive every segment in which they were noted.
+    fn head(&mut self, begun: &Begun, segment: &Segment) -> Vec<Bytes> {
+        let mut head = BytesMut::from(begun.header.encode().as_slice());
+        self.pad(&mut head);
+        self.truncates = false;
+        let mut parts = vec![head.freeze()];
+        if !self.holds.is_empty() {
+            let holds = attachment::holds_only(&self.holds);
+            let frame = FrameBuilder::with_attachment(self.next, self.chain, holds);
+            let note = self.note(Kind::Holds, segment.id);
+            let mut frame = BytesMut::from(
+                frame
+                    .finish(note, segment.seed, segment.offset)
+                    .concat()
+                    .as_slice(),
+            );
+            self.pad(&mut frame);
+            parts.push(frame.freeze());
+        }
+        parts
+    }
+
+    fn pad(&self, bytes: &mut BytesMut) {
+        let align = usize::try_from(self.limits.align).unwrap_or(1);
+        bytes.resize(bytes.len().next_multiple_of(align), 0);
+    }
+
+    fn bytes_of(&self, body: &Body) -> u64 {
+        match body {
+            Body::Records(frame) => frame.bytes(),
+            Body::Mark => frame::HEADER_BYTES as u64,
+            Body::Holds => attachment::footer_frame_bytes(&self.holds, 0),
+            Body::Footer => self.footer_bytes(0),
+        }
+    }
+
+    /// Bytes of the footer of the open segment, after so many more frames.
+    fn footer_bytes(&self, more: usize) -> u64 {
+        let entries = self
+            .segment
+            .as_ref()
+            .map_or(0, |segment| segment.index.lock().entries().len());
+        attachment::footer_frame_bytes(&self.holds, entries + more)
     }
 
     /// Pads, advances the cursor, and notes the write as under way.
@@ -294,8 +535,8 @@ impl Committer {
         at: Position,
         mut bytes: Vec<Bytes>,
         sync: Sync,
-        end: Lsn,
-        begins: Option<SegmentHeader>,
+        (end, chain): (Lsn, u64),
+        kind: Kind,
         before: Before,
     ) -> Write {
         let length: u64 = bytes.iter().map(|part| part.len() as u64).sum();
@@ -312,6 +553,7 @@ impl Committer {
         self.flights.push_back(Flight {
             id,
             end,
+            chain,
             sync,
             released: self.released,
             stored: false,
@@ -321,53 +563,55 @@ impl Committer {
             at,
             bytes,
             sync,
-            begins,
+            begins: None,
             end_offset,
             stored_bytes: padded,
-            end,
+            kind,
             before,
         }
     }
 
     /// The place of the next frame: in the open segment, or in a new one if there is none
-    /// or if the frame and a seal would not fit. Records leave room for some marks, too. While recovery copies what it keeps, the
-    /// segment grows as needed, for a copy is one segment.
-    fn place(
-        &mut self,
-        kind: Kind,
-        frame_bytes: u64,
-        time: i64,
-    ) -> (Segment, Option<SegmentHeader>) {
+    /// or if the frame and a footer would not fit. Records leave room for some marks, too.
+    /// While recovery copies what it keeps, the segment grows as needed, for a copy is one
+    /// segment.
+    fn place(&mut self, kind: Kind, frame_bytes: u64) -> (Segment, Option<Begun>) {
         let align = u64::from(self.limits.align);
-        let mark = (crate::frame::HEADER_BYTES as u64).next_multiple_of(align);
-        let reserved = if kind == Kind::Records {
-            RESERVED_MARKS + 1
-        } else {
-            1
+        let mark = (frame::HEADER_BYTES as u64).next_multiple_of(align);
+        let footer = self.footer_bytes(1).next_multiple_of(align);
+        let reserved = match kind {
+            Kind::Records => RESERVED_MARKS * mark + footer,
+            Kind::Close => 0,
+            _ => footer,
         };
-        if let Some(segment) = self.segment {
-            let end = segment.offset + frame_bytes.next_multiple_of(align) + reserved * mark;
-            if end <= self.segment_bytes || self.next < self.start.copied_until {
-                return (segment, None);
+        if let Some(segment) = &self.segment {
+            let end = segment.offset + frame_bytes.next_multiple_of(align) + reserved;
+            if end <= self.shape.segment_bytes || self.next < self.start.copied_until {
+                return (segment.clone(), None);
             }
         }
-        let header = self.next_header(time);
+        let header = self.next_header();
         let segment = Segment {
             id: header.segment,
             seed: header.frame_seed(),
             offset: header.stored_bytes(),
+            index: Arc::default(),
         };
-        self.unsealed = self
-            .segment
-            .replace(segment)
-            .map(|old| (old, self.next, self.chain));
-        (segment, Some(header))
+        let begun = Begun {
+            header,
+            index: Arc::clone(&segment.index),
+        };
+        self.unsealed = self.segment.replace(segment.clone()).map(|old| Unsealed {
+            segment: old,
+            end: self.next,
+            chain: self.chain,
+        });
+        (segment, Some(begun))
     }
 
-    fn next_header(&self, time: i64) -> SegmentHeader {
-        let old = self.segment;
+    fn next_header(&self) -> SegmentHeader {
+        let old = self.segment.as_ref();
         let (previous, previous_end) = old
-            .as_ref()
             .map_or((self.start.previous, self.start.previous_end), |old| {
                 (old.id, old.offset)
             });
@@ -376,9 +620,7 @@ impl Committer {
             log: self.start.log,
             writer: self.start.writer.id,
             epoch: self.start.writer.epoch,
-            segment: old
-                .as_ref()
-                .map_or(self.start.next_segment, |old| old.id.next()),
+            segment: old.map_or(self.start.next_segment, |old| old.id.next()),
             first: self.next,
             chain: self.chain,
             previous,
@@ -386,9 +628,36 @@ impl Committer {
             durable: self.durable,
             released: self.released,
             copied_until: self.start.copied_until.max(self.next),
-            created: time,
+            created: self.time,
+            truncates: self.truncates,
         }
     }
+}
+
+/// The locations of the records that callers want to know, relative to their frame.
+fn locate(frame: &FrameBuilder, wanted: Vec<Wanted>) -> Vec<(Arc<Placed>, Vec<Location>)> {
+    let (_, codec) = frame.records();
+    let mut located = Vec::with_capacity(wanted.len());
+    let (mut at, mut offset) = (0, frame.payload_offset());
+    let mut entries = frame.entries();
+    for (placed, records) in wanted {
+        let mut locations = Vec::new();
+        while at < records.end {
+            let Some(entry) = entries.next() else { break };
+            if records.contains(&at) {
+                let target = match codec {
+                    Codec::Plain => Target::Payload(offset),
+                    Codec::Lz4 => Target::Frame(0),
+                };
+                let lsn = frame.first().plus(u64::from(at));
+                locations.push(Location::new(SegmentId::default(), lsn, target, entry));
+            }
+            offset += u64::from(entry.0);
+            at += 1;
+        }
+        located.push((placed, locations));
+    }
+    located
 }
 
 fn position(segment: &Segment, lsn: Lsn) -> Position {
@@ -424,13 +693,19 @@ mod tests {
             copied_until: Lsn::ZERO,
             durable: Lsn::ZERO,
             released: Lsn::ZERO,
+            holds: Holds::new(),
+            time: 0,
         };
         let limits = Limits {
             align: 4096,
             in_flight,
             append_bytes: 1 << 30,
         };
-        Committer::new(start, limits, 64 << 10)
+        let shape = Shape {
+            segment_bytes: 64 << 10,
+            compress: false,
+        };
+        Committer::new(start, limits, shape)
     }
 
     fn records(committer: &mut Committer, count: usize, bytes: usize, durable: bool) -> Write {
@@ -438,6 +713,7 @@ mod tests {
             chunks: vec![vec![0; count * bytes].into()],
             lengths: vec![u32::try_from(bytes).unwrap(); count],
             durable,
+            placed: None,
         }];
         committer.records(group, false, 0)
     }
@@ -504,12 +780,16 @@ mod tests {
             let write = records(&mut committer, 1, 5000, true);
             let rolled = write
                 .begins
-                .is_some_and(|header| header.previous != SegmentId::default());
+                .as_ref()
+                .is_some_and(|begun| begun.header.previous != SegmentId::default());
             assert!(
                 committer.seal(0).is_none(),
                 "not while the write is under way"
             );
             committer.stored(write.id);
+            if rolled {
+                assert_eq!(committer.durable(), write.at.lsn, "not before the seal");
+            }
             let seal = committer.seal(0);
             assert_eq!(seal.is_some(), rolled);
             if let Some(seal) = seal {
@@ -519,6 +799,7 @@ mod tests {
                 assert!(seal.end_offset <= 64 << 10);
                 committer.stored(seal.id);
             }
+            assert_eq!(committer.durable(), committer.next());
         }
         assert!(rolls > 2);
     }
@@ -535,5 +816,71 @@ mod tests {
         let mark = committer.mark(Kind::Mark, Sync::Yes, 0);
         committer.stored(mark.id);
         assert_eq!(committer.released_durably(), Lsn::new(3));
+    }
+
+    #[test]
+    fn what_found_no_space_leaves_no_trace() {
+        let mut committer = committer(1);
+        let first = records(&mut committer, 1, 10, true);
+        committer.stored(first.id);
+        let refused = records(&mut committer, 1, 10, true);
+        committer.revert(&refused);
+        let again = records(&mut committer, 1, 10, true);
+        assert_eq!(again.at, refused.at);
+        committer.stored(again.id);
+        assert_eq!(lsns(&committer), (2, 2));
+        let begun = first.begins.unwrap();
+        assert_eq!(begun.index.lock().entries().len(), 2);
+    }
+
+    #[test]
+    fn times_never_go_back() {
+        let mut committer = committer(1);
+        let mut times = Vec::new();
+        for time in [5, 9, 3, 10] {
+            let group = vec![Queued {
+                chunks: vec![Bytes::from_static(b"x")],
+                lengths: vec![1],
+                ..Queued::default()
+            }];
+            let write = committer.records(group, true, time);
+            committer.stored(write.id);
+            times.push(committer.time);
+        }
+        assert_eq!(times, [5, 9, 9, 10]);
+    }
+
+    #[test]
+    fn the_log_goes_on_behind_a_cut() {
+        let mut committer = committer(1);
+        for _ in 0..3 {
+            let write = records(&mut committer, 2, 10, true);
+            committer.stored(write.id);
+        }
+        let at = Position {
+            segment: SegmentId::new(1),
+            offset: 8192,
+            lsn: Lsn::new(2),
+        };
+        committer.truncate(Cut { at, chain: 7 }, Lsn::new(3));
+        assert_eq!(lsns(&committer), (2, 2));
+        let write = records(&mut committer, 1, 10, true);
+        let header = write.begins.unwrap().header;
+        assert!(header.truncates);
+        assert_eq!(
+            (header.segment, header.first),
+            (SegmentId::new(2), Lsn::new(2))
+        );
+        assert_eq!(
+            (header.previous, header.previous_end),
+            (at.segment, at.offset)
+        );
+        assert_eq!((header.chain, header.copied_until), (7, Lsn::new(3)));
+        committer.stored(write.id);
+        assert_eq!(lsns(&committer), (3, 3));
+        assert!(
+            committer.seal(0).is_none(),
+            "what was cut off is not sealed"
+        );
     }
 }

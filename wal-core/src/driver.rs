@@ -4,19 +4,22 @@
 //! commit is alone (no thread hop then). Whoever drives decides the next step
 //! under the lock, performs it without the lock, and publishes the outcome.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use parking_lot::MutexGuard;
-
+use crate::bells::Ring;
 use crate::block::block_on;
-use crate::committer::{Committer, Write};
+use crate::committer::{Begun, Committer, Write};
 use crate::frame::Kind;
-use crate::segment::SegmentHeader;
-use crate::shared::{SegmentInfo, Shared, State};
+use crate::request::{Request, Work};
+use crate::segments::{Known, SegmentInfo};
+use crate::shared::{Shared, State, Wake};
 use crate::storage::{IoFuture, Sync};
-use crate::{Error, Lsn, SegmentId, StorageError};
+use crate::sync::{MutexGuard, Ordering};
+use crate::truncate;
+use crate::{Error, Lsn, Result, SegmentId, StorageError};
 
 /// How long appends that are only to be accepted wait for company, while nobody waits for them.
 const LAZY: Duration = Duration::from_millis(1);
@@ -33,6 +36,7 @@ enum Step {
     /// Make sure that records may be appended.
     Prepare,
     Delete(SegmentId),
+    Request(Request),
     /// Writes are under way; nothing else can be done until one finishes or work comes.
     Await,
     /// Nothing to do before this moment (`None`: before work comes).
@@ -41,16 +45,15 @@ enum Step {
 
 /// A write under way.
 struct Flight {
-    write: Started,
+    write: Option<Started>,
     future: IoFuture<()>,
 }
 
 /// What is needed of a write once it is stored.
-#[derive(Clone, Copy)]
 struct Started {
     id: u64,
     sync: Sync,
-    begins: Option<SegmentHeader>,
+    begins: Option<Begun>,
     segment: SegmentId,
     end_offset: u64,
     stored_bytes: u64,
@@ -70,6 +73,22 @@ pub(crate) struct Driver {
     /// Whether the storage keeps room for a later recovery, so that records may be appended.
     ready: bool,
     closed: bool,
+    /// Groups under way, and where each ends.
+    groups: VecDeque<(u32, Lsn)>,
+    /// Who is to be woken.
+    due: Wake,
+    /// The process that opened the log.
+    process: u32,
+}
+
+/// How a drive ended.
+pub(crate) struct Driven<'a> {
+    /// Still held, so that no work slips in between.
+    pub(crate) state: MutexGuard<'a, State>,
+    /// When something is to be done without being asked.
+    pub(crate) deadline: Option<Instant>,
+    /// To be woken once the lock is free.
+    pub(crate) due: Wake,
 }
 
 impl std::fmt::Debug for Driver {
@@ -92,29 +111,35 @@ impl Driver {
             full_until: None,
             ready: false,
             closed: false,
+            groups: VecDeque::new(),
+            due: Wake::default(),
+            process: std::process::id(),
         }
     }
 
     /// Drives until there is nothing to do, the log failed, or `until` is durable; then puts
     /// the driver back and returns with the lock still held, so that no work slips in between.
-    pub(crate) fn run(
-        mut self: Box<Self>,
-        shared: &Shared,
-        until: Option<Lsn>,
-    ) -> (MutexGuard<'_, State>, Option<Instant>) {
+    /// Whoever drives for nobody in particular makes way for a caller that waits for its turn.
+    pub(crate) fn run(mut self: Box<Self>, shared: &Shared, until: Option<Lsn>) -> Driven<'_> {
         loop {
             let mut state = shared.state.lock();
-            let reached = until.is_some_and(|until| shared.durable() >= until);
+            let reached = match until {
+                Some(until) => shared.durable() >= until,
+                None => state.heir.is_some() && !state.closing && self.flights.is_empty(),
+            };
             if reached || state.failure.is_some() {
                 state.closed |= state.closing && state.failure.is_some();
-                state.driver = Some(self);
-                return (state, None);
+                return self.put_back(state, None);
+            }
+            if !self.due.is_empty() {
+                drop(state);
+                shared.wake(std::mem::take(&mut self.due));
+                continue;
             }
             match self.next_step(shared, &mut state) {
                 Step::Idle(deadline) => {
                     state.closed |= self.closed;
-                    state.driver = Some(self);
-                    return (state, deadline);
+                    return self.put_back(state, deadline);
                 }
                 Step::Await => {
                     if !std::mem::take(&mut state.flight_woken) {
@@ -139,6 +164,11 @@ impl Driver {
                         Err(cause) => shared.poison(cause),
                     }
                 }
+                Step::Request(request) => {
+                    drop(state);
+                    let outcome = self.perform(shared, request.work);
+                    request.reply.give(outcome);
+                }
                 Step::Prepare => {
                     drop(state);
                     self.prepare(shared);
@@ -151,10 +181,33 @@ impl Driver {
         }
     }
 
+    fn put_back(
+        mut self: Box<Self>,
+        mut state: MutexGuard<'_, State>,
+        deadline: Option<Instant>,
+    ) -> Driven<'_> {
+        let due = std::mem::take(&mut self.due);
+        state.driver = Some(self);
+        Driven {
+            state,
+            deadline,
+            due,
+        }
+    }
+
     fn next_step(&mut self, shared: &Shared, state: &mut State) -> Step {
+        self.keep_cap(shared, state);
         self.committer.release(state.retention.floor());
         if let Some(before) = self.deletable(state, self.committer.released_durably()) {
             return Step::Delete(before);
+        }
+        if !state.requests.is_empty() {
+            if !self.committer.is_idle() {
+                return Step::Await;
+            }
+            if let Some(request) = state.requests.pop_front() {
+                return Step::Request(request);
+            }
         }
         if self.committer.has_room()
             && let Some(step) = self.next_write(shared, state)
@@ -198,11 +251,12 @@ impl Driver {
             if !self.ready {
                 return Some(Step::Prepare);
             }
-            let group = shared.take_group(state);
+            let (number, group) = shared.take_group(state);
             self.active = Some(now);
             // A barrier is met by syncing the frame that reaches it, not each on the way.
             let records: usize = group.iter().map(|append| append.lengths.len()).sum();
             let end = self.committer.next().plus(records as u64);
+            self.groups.push_back((number, end));
             let sync = state.sync_to > self.committer.durable() && end >= state.sync_to;
             let write = self.committer.records(group, sync, now_micros());
             return Some(Step::Write(Box::new(write)));
@@ -250,12 +304,23 @@ impl Driver {
 
     /// The segment before which everything can be deleted once `released` is durable in the log.
     fn deletable(&self, state: &State, released: Lsn) -> Option<SegmentId> {
-        let after = state
-            .segments
-            .partition_point(|segment| segment.header.first <= released);
-        let oldest = state.segments.front()?.header.segment;
-        let keep = state.segments.get(after.checked_sub(1)?)?.header.segment;
+        let oldest = state.segments.oldest()?.id;
+        let keep = state.segments.of(released)?.id;
         (keep > oldest && keep > self.undeletable).then_some(keep)
+    }
+
+    /// G8: releases what lies beyond the cap, if there is one.
+    fn keep_cap(&self, shared: &Shared, state: &mut State) {
+        let Some(cap) = shared.options.retain_bytes else {
+            return;
+        };
+        let keep = usize::try_from(cap / shared.options.segment_bytes).unwrap_or(usize::MAX);
+        let excess = state.segments.len().saturating_sub(keep.max(2));
+        if excess > 0
+            && let Some(first) = state.segments.iter().nth(excess).map(|known| known.first)
+        {
+            state.retention.release(first.min(shared.durable()));
+        }
     }
 
     /// Everything is durable: notes that the log was closed, if this writer wrote at all.
@@ -273,35 +338,146 @@ impl Driver {
     }
 
     fn start(&mut self, shared: &Shared, mut write: Write) {
+        if let Err(forked) = self.check_process() {
+            return shared.poison(forked);
+        }
         let bytes = std::mem::take(&mut write.bytes);
-        let started = Started {
-            id: write.id,
-            sync: write.sync,
-            begins: write.begins,
-            segment: write.at.segment,
-            end_offset: write.end_offset,
-            stored_bytes: write.stored_bytes,
-        };
         let mut future = shared.storage.append(write.at, bytes, write.sync);
         match future.as_mut().poll(&mut Context::from_waker(&self.waker)) {
             Poll::Ready(Err(cause @ StorageError::Full(_))) => self.full(shared, &write, cause),
-            Poll::Ready(result) => self.finish(shared, started, result),
+            Poll::Ready(result) => self.finish(shared, Started::new(write), result),
             Poll::Pending => self.flights.push(Flight {
-                write: started,
+                write: Some(Started::new(write)),
                 future,
             }),
         }
+    }
+
+    /// A child of `fork` has the files and the lock of its parent, who goes on writing.
+    fn check_process(&self) -> Result<(), StorageError> {
+        match std::process::id() == self.process {
+            true => Ok(()),
+            false => Err(StorageError::InUse(format!(
+                "the log was opened by process {}, of which this one is a fork; open it anew",
+                self.process
+            ))),
+        }
+    }
+
+    /// Does what was asked for; nothing else is under way.
+    fn perform(&mut self, shared: &Shared, work: Work) -> Result<()> {
+        match work {
+            Work::Holds => {
+                let holds = shared.state.lock().retention.named().clone();
+                self.committer.set_holds(holds);
+                let mark = self.committer.mark(Kind::Holds, Sync::Yes, now_micros());
+                self.perform_write(shared, mark)
+            }
+            Work::Truncate(to) => {
+                let outcome = self.truncate(shared, to);
+                shared.state.lock().paused = false;
+                shared.room.notify_all();
+                outcome
+            }
+        }
+    }
+
+    /// Writes, and waits until it is durable; also what has to be written for that.
+    fn perform_write(&mut self, shared: &Shared, write: Write) -> Result<()> {
+        let mut next = Some(write);
+        while let Some(mut write) = next.take() {
+            let bytes = std::mem::take(&mut write.bytes);
+            match block_on(shared.storage.append(write.at, bytes, write.sync)) {
+                Ok(()) => self.finish(shared, Started::new(write), Ok(())),
+                Err(cause @ StorageError::Full(_)) => {
+                    self.committer.revert(&write);
+                    return Err(Error::Full(cause));
+                }
+                Err(cause) => {
+                    let error = shared.poisoned(&cause);
+                    shared.poison(cause);
+                    return Err(error);
+                }
+            }
+            next = self.committer.seal(now_micros());
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, shared: &Shared, to: Lsn) -> Result<()> {
+        let segment = shared.segment_of(to)?;
+        let segment = segment.ok_or(Error::Beyond {
+            asked: to,
+            end: self.committer.next(),
+        })?;
+        let limit = crate::lookup::limit_of(shared, segment.header.segment)?;
+        let kept = truncate::find(&shared.storage, &segment, limit, to)?;
+        let last = kept.last_segment();
+        let before = self.committer.clone();
+        // From here on nothing at or above `to` is shown or acknowledged any more.
+        let (superseded, wake) = {
+            let mut state = shared.state.lock();
+            state.paused = true;
+            let wake = shared.cancel(&mut state, to, Error::Truncated { to });
+            state.truncations.add(to);
+            shared.truncated.fetch_add(1, Ordering::SeqCst);
+            state.receipt = kept.receipt();
+            state.written = state.receipt.0;
+            shared
+                .durable
+                .store(state.receipt.0.get(), Ordering::SeqCst);
+            (state.segments.take_after(last), wake)
+        };
+        shared.wake(wake);
+        self.groups.clear();
+        let write = kept.apply(&mut self.committer, to);
+        if let Err(error) = self.perform_write(shared, write) {
+            self.undo_truncate(shared, &error, before, superseded);
+            return Err(error);
+        }
+        for known in superseded {
+            if let Err(cause) = block_on(shared.storage.delete(known.id)) {
+                let error = shared.poisoned(&cause);
+                shared.poison(cause);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// There was no space for the segment that would have said so: the log is as it was.
+    fn undo_truncate(
+        &mut self,
+        shared: &Shared,
+        error: &Error,
+        before: Committer,
+        superseded: Vec<Known>,
+    ) {
+        if !matches!(error, Error::Full(_)) {
+            return;
+        }
+        self.committer = before;
+        let mut state = shared.state.lock();
+        for known in superseded {
+            state.segments.push(known);
+        }
+        state.next = self.committer.next();
+        state.written = self.committer.written();
+        state.receipt = self.committer.receipt();
+        shared
+            .durable
+            .store(state.receipt.0.get(), Ordering::SeqCst);
     }
 
     fn prepare(&mut self, shared: &Shared) {
         match block_on(shared.storage.prepare(shared.options.segment_bytes)) {
             Ok(()) => self.ready = true,
             Err(cause @ StorageError::Full(_)) => {
-                let woken = {
+                let wake = {
                     let mut state = shared.state.lock();
                     shared.cancel(&mut state, self.committer.next(), Error::Full(cause))
                 };
-                woken.into_iter().for_each(Waker::wake);
+                shared.wake(wake);
             }
             Err(cause) => shared.poison(cause),
         }
@@ -314,17 +490,25 @@ impl Driver {
             return shared.poison(cause); // others may have gone past it
         }
         self.committer.revert(write);
-        let woken = {
-            let mut state = shared.state.lock();
-            if write.end == write.at.lsn {
-                // Only a mark: it is tried again.
-                self.full_until = Some(Instant::now() + RETRY_FULL);
-                Vec::new()
-            } else {
-                shared.cancel(&mut state, write.at.lsn, Error::Full(cause))
+        match write.kind {
+            Kind::Records => {
+                self.groups.pop_back();
+                let wake = {
+                    let mut state = shared.state.lock();
+                    shared.cancel(&mut state, write.at.lsn, Error::Full(cause))
+                };
+                shared.wake(wake);
             }
-        };
-        woken.into_iter().for_each(Waker::wake);
+            // Its space was set aside when the segment was begun; where that means nothing,
+            // the log goes on without.
+            Kind::Seal => {
+                self.committer.skip_seal();
+                self.committer.synced();
+                self.publish(shared, None);
+            }
+            // Only a mark: it is tried again.
+            _ => self.full_until = Some(Instant::now() + RETRY_FULL),
+        }
     }
 
     fn poll_flights(&mut self, shared: &Shared) {
@@ -333,13 +517,15 @@ impl Driver {
         self.flights
             .retain_mut(|flight| match flight.future.as_mut().poll(&mut context) {
                 Poll::Ready(result) => {
-                    done.push((flight.write, result));
+                    done.push((flight.write.take(), result));
                     false
                 }
                 Poll::Pending => true,
             });
         for (write, result) in done {
-            self.finish(shared, write, result);
+            if let Some(write) = write {
+                self.finish(shared, write, result);
+            }
         }
     }
 
@@ -353,37 +539,53 @@ impl Driver {
         }
     }
 
+    /// Tells how far the log is. Who waited for it is woken by whoever drives, when it has left
+    /// the lock: a caller that has reached its own LSN hands over first.
     fn publish(&mut self, shared: &Shared, write: Option<Started>) {
-        let woken = {
+        let wakers = {
             let mut state = shared.state.lock();
             if let Some(write) = write {
                 note_stored(&mut state, write);
             }
-            shared.advance(
-                &mut state,
-                self.committer.written(),
-                self.committer.durable(),
-            )
+            let receipt = self.committer.receipt();
+            shared.advance(&mut state, self.committer.written(), receipt)
         };
-        woken.into_iter().for_each(Waker::wake);
+        let mut ring = Ring::default();
+        while let Some((group, end)) = self.groups.front()
+            && *end <= self.committer.durable()
+        {
+            ring.add(*group);
+            self.groups.pop_front();
+        }
+        self.due.add(Wake::new(wakers, ring));
     }
 
     fn delete(&mut self, shared: &Shared, before: SegmentId) {
         // Readers must not find what is about to vanish.
         let forgotten = {
             let mut state = shared.state.lock();
-            let after = state
-                .segments
-                .partition_point(|segment| segment.header.segment < before);
-            state.segments.drain(..after).collect::<Vec<_>>()
+            state.segments.take_before(before)
         };
         if let Err(cause) = block_on(shared.storage.delete_before(before)) {
             let mut state = shared.state.lock();
             for segment in forgotten.into_iter().rev() {
-                state.segments.push_front(segment);
+                state.segments.push_oldest(segment);
             }
             state.retention_error = Some(cause);
             self.undeletable = before;
+        }
+    }
+}
+
+impl Started {
+    fn new(write: Write) -> Self {
+        Started {
+            id: write.id,
+            sync: write.sync,
+            begins: write.begins,
+            segment: write.at.segment,
+            end_offset: write.end_offset,
+            stored_bytes: write.stored_bytes,
         }
     }
 }
@@ -392,19 +594,15 @@ fn note_stored(state: &mut State, write: Started) {
     state.stats.frames += 1;
     state.stats.stored_bytes += write.stored_bytes;
     state.stats.syncs += u64::from(write.sync == Sync::Yes);
-    if let Some(header) = write.begins {
-        state.segments.push_back(SegmentInfo {
-            header,
-            end: write.end_offset,
-        });
+    if let Some(Begun { header, index }) = write.begins {
+        let end = write.end_offset;
+        let mut known = Known::read(SegmentInfo { header, end });
+        known.index = Some(index);
+        state.segments.push(known);
     }
-    let found = state
-        .segments
-        .iter_mut()
-        .rev()
-        .find(|found| found.header.segment == write.segment);
-    if let Some(segment) = found {
-        segment.end = segment.end.max(write.end_offset);
+    let found = state.segments.get_mut(write.segment);
+    if let Some(info) = found.and_then(|known| known.info.as_mut()) {
+        info.end = info.end.max(write.end_offset);
     }
 }
 
@@ -426,7 +624,7 @@ pub(crate) fn now_micros() -> i64 {
 /// Wakes whoever drives when a write under way has something to say.
 struct FlightWaker(Weak<Shared>);
 
-impl Wake for FlightWaker {
+impl std::task::Wake for FlightWaker {
     fn wake(self: Arc<Self>) {
         if let Some(shared) = self.0.upgrade() {
             shared.state.lock().flight_woken = true;
@@ -439,23 +637,41 @@ impl Wake for FlightWaker {
 pub(crate) fn committer_thread(shared: &Shared) {
     let mut state = shared.state.lock();
     loop {
-        let Some(driver) = state.driver.take() else {
-            // A caller drives; it puts the driver back and tells us if work is left.
+        let driver = match state.driver.take() {
+            // A caller waits for its turn; it tells us if work is left.
+            Some(driver) if state.heir.is_some() && !state.closing => {
+                state.driver = Some(driver);
+                shared.turn.notify_all();
+                None
+            }
+            driver => driver,
+        };
+        let Some(driver) = driver else {
             state.timed = false;
             shared.work.wait(&mut state);
             continue;
         };
         drop(state);
-        let (guard, deadline) = driver.run(shared, None);
-        state = guard;
+        let driven = driver.run(shared, None);
+        state = driven.state;
         if state.closed || (state.failure.is_some() && state.closing) {
             let woken = shared.everyone(&mut state);
             drop(state);
-            woken.into_iter().for_each(Waker::wake);
+            shared.wake(driven.due);
+            shared.wake(woken);
             return;
         }
-        state.timed = deadline.is_some();
-        match deadline {
+        if !driven.due.is_empty() {
+            drop(state);
+            shared.wake(driven.due);
+            state = shared.state.lock();
+            continue; // work may have come meanwhile
+        }
+        if state.heir.is_some() && !state.closing {
+            continue;
+        }
+        state.timed = driven.deadline.is_some();
+        match driven.deadline {
             Some(deadline) => {
                 shared.work.wait_until(&mut state, deadline);
             }

@@ -36,6 +36,9 @@ pub enum Error {
     /// An append without records. Nothing was taken.
     #[error("an append needs at least one record")]
     Empty,
+    /// The name of a hold is longer than 255 bytes, or there are too many named holds.
+    #[error("named hold refused: {0}")]
+    Hold(&'static str),
     /// A write or sync failed earlier; nothing at or above `durable` is known to be
     /// stored, and this handle will never acknowledge anything again (G5). Close it
     /// and open the log anew: recovery tells what is there.
@@ -56,6 +59,19 @@ pub enum Error {
         asked: Lsn,
         /// The first LSN that can be read.
         oldest: Lsn,
+    },
+    /// The records were truncated since; the log goes on from `to`, with other records.
+    #[error("the log was truncated to LSN {to}, and goes on from there with other records")]
+    Truncated {
+        /// The first LSN that was given up.
+        to: Lsn,
+    },
+    /// The append was cancelled by [`Wal::rewind`](crate::Wal::rewind) before any of it was
+    /// written. Its LSNs are given out again.
+    #[error("the append was cancelled before it was written: the log was rewound to LSN {to}")]
+    Rewound {
+        /// The first LSN that was cancelled.
+        to: Lsn,
     },
     /// The LSN is beyond the end of the log.
     #[error("LSN {asked} is beyond the end of the log, LSN {end}")]

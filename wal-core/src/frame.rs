@@ -5,7 +5,8 @@
 //! header's checksum is seeded with log, writer, segment and offset, so bytes
 //! that lie there from an earlier use of the file never pass. It also covers
 //! the table's checksum, so lengths are believed only after they are verified,
-//! and no allocation is ever sized by a number that was not.
+//! and no allocation is ever sized by a number that was not. A frame without
+//! records may carry an attachment instead (see [`crate::attachment`]).
 
 use bytes::{Bytes, BytesMut};
 
@@ -31,6 +32,33 @@ pub(crate) enum Kind {
     Close,
     /// No records: the segment is continued by the next one, whose name is durable.
     Seal,
+    /// No records: the named holds, all of them.
+    Holds,
+}
+
+/// How the payload of a frame is stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Codec {
+    /// As it is.
+    #[default]
+    Plain,
+    /// As one LZ4 block; its uncompressed length is the sum of the table's lengths.
+    Lz4,
+}
+
+impl Codec {
+    fn code(self) -> u8 {
+        match self {
+            Codec::Plain => 0,
+            Codec::Lz4 => 1,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Codec> {
+        [Codec::Plain, Codec::Lz4]
+            .into_iter()
+            .find(|codec| codec.code() == code)
+    }
 }
 
 impl Kind {
@@ -40,13 +68,19 @@ impl Kind {
             Kind::Mark => 2,
             Kind::Close => 3,
             Kind::Seal => 4,
+            Kind::Holds => 5,
         }
     }
 
     fn from_code(code: u8) -> Option<Kind> {
-        [Kind::Records, Kind::Mark, Kind::Close, Kind::Seal]
-            .into_iter()
-            .find(|kind| kind.code() == code)
+        let all = [
+            Kind::Records,
+            Kind::Mark,
+            Kind::Close,
+            Kind::Seal,
+            Kind::Holds,
+        ];
+        all.into_iter().find(|kind| kind.code() == code)
     }
 }
 
@@ -54,6 +88,7 @@ impl Kind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct FrameHeader {
     pub(crate) kind: Kind,
+    pub(crate) codec: Codec,
     pub(crate) records: u32,
     pub(crate) table_crc: u32,
     pub(crate) payload_bytes: u64,
@@ -74,7 +109,7 @@ impl FrameHeader {
     pub(crate) fn encode(&self, seed: u32, offset: u64) -> [u8; HEADER_BYTES] {
         let mut out = BytesMut::with_capacity(HEADER_BYTES);
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[self.kind.code(), 0, 0, 0]);
+        out.extend_from_slice(&[self.kind.code(), self.codec.code(), 0, 0]);
         out.extend_from_slice(&self.records.to_le_bytes());
         out.extend_from_slice(&self.table_crc.to_le_bytes());
         for field in [
@@ -108,16 +143,19 @@ impl FrameHeader {
             return Err("frame header has a wrong checksum, or is of another segment");
         }
         let kind = fields.u8().and_then(Kind::from_code);
-        if fields.bytes() != Some([0; 3]) {
+        let kind = kind.ok_or("frame of an unknown kind")?;
+        let codec = fields.u8().and_then(Codec::from_code);
+        let codec = codec.ok_or("frame is stored in an unknown way")?;
+        if fields.bytes() != Some([0; 2]) {
             return Err("frame header has an unknown flag");
         }
-        let header = Self::decode_fields(kind.ok_or("frame of an unknown kind")?, &mut fields);
-        header.ok_or(SHORT)
+        Self::decode_fields(kind, codec, &mut fields).ok_or(SHORT)
     }
 
-    fn decode_fields(kind: Kind, fields: &mut Fields<'_>) -> Option<Self> {
+    fn decode_fields(kind: Kind, codec: Codec, fields: &mut Fields<'_>) -> Option<Self> {
         Some(FrameHeader {
             kind,
+            codec,
             records: fields.u32()?,
             table_crc: fields.u32()?,
             payload_bytes: fields.u64()?,
@@ -166,10 +204,17 @@ impl Frame {
             return Err(SHORT);
         }
         let table = bytes.slice(HEADER_BYTES..table_end);
-        let payload = bytes.slice(table_end..);
+        let stored = bytes.slice(table_end..);
+        if header.kind != Kind::Records {
+            return Self::verify_attachment(header, table, stored);
+        }
         if crc(&table) != header.table_crc {
             return Err("the table of records has a wrong checksum");
         }
+        let payload = match header.codec {
+            Codec::Plain => stored,
+            Codec::Lz4 => decompress(&stored, &table)?,
+        };
         let mut rest = payload.as_ref();
         let mut lsn = header.first;
         let mut chain_after = header.chain;
@@ -195,6 +240,31 @@ impl Frame {
         })
     }
 
+    /// A frame without records: its checksum covers the attachment.
+    fn verify_attachment(
+        header: FrameHeader,
+        table: Bytes,
+        attachment: Bytes,
+    ) -> Result<Frame, &'static str> {
+        if header.records > 0 || header.codec != Codec::Plain {
+            return Err("a frame of this kind has no records");
+        }
+        if crc(&attachment) != header.table_crc {
+            return Err("what is attached to a frame has a wrong checksum");
+        }
+        Ok(Frame {
+            header,
+            table,
+            payload: attachment,
+            chain_after: header.chain,
+        })
+    }
+
+    /// What is attached to a frame without records.
+    pub(crate) fn attachment(&self) -> Option<&Bytes> {
+        (self.header.kind != Kind::Records).then_some(&self.payload)
+    }
+
     /// The records in order, without copying.
     pub(crate) fn into_records(self) -> Records {
         Records {
@@ -214,7 +284,22 @@ impl Frame {
     }
 }
 
-fn entries(table: &[u8]) -> impl Iterator<Item = (u32, u32)> + '_ {
+/// The payload that was stored as an LZ4 block. The lengths have been verified; what they ask
+/// for is bounded all the same, by what a block can hold at most.
+fn decompress(stored: &[u8], table: &[u8]) -> Result<Bytes, &'static str> {
+    const MOST_PER_BYTE: u64 = 255;
+    let bytes: u64 = entries(table).map(|(length, _)| u64::from(length)).sum();
+    let most = stored.len() as u64 * MOST_PER_BYTE;
+    let bytes = usize::try_from(bytes)
+        .ok()
+        .filter(|_| bytes <= most)
+        .ok_or("a compressed frame claims more than it can hold")?;
+    let payload = lz4_flex::block::decompress(stored, bytes);
+    let payload = payload.map_err(|_| "a compressed frame cannot be read")?;
+    Ok(payload.into())
+}
+
+pub(crate) fn entries(table: &[u8]) -> impl Iterator<Item = (u32, u32)> + '_ {
     table.chunks_exact(ENTRY_BYTES).map_while(|entry| {
         let mut fields = Fields(entry);
         Some((fields.u32()?, fields.u32()?))
@@ -259,6 +344,7 @@ pub(crate) struct FrameBuilder {
     gathered: BytesMut,
     payload_bytes: u64,
     records: u32,
+    codec: Codec,
 }
 
 /// Chunks below this many bytes are gathered.
@@ -275,7 +361,55 @@ impl FrameBuilder {
             gathered: BytesMut::new(),
             payload_bytes: 0,
             records: 0,
+            codec: Codec::Plain,
         }
+    }
+
+    /// A frame without records that carries `attachment`.
+    pub(crate) fn with_attachment(first: Lsn, chain: u64, attachment: Bytes) -> Self {
+        FrameBuilder {
+            payload_bytes: attachment.len() as u64,
+            payload: vec![attachment],
+            ..FrameBuilder::new(first, chain, 0)
+        }
+    }
+
+    /// Stores the payload as an LZ4 block, if that saves a block of `align` bytes.
+    pub(crate) fn compress(&mut self, align: u32) {
+        self.close_gathered();
+        let plain = match self.payload.as_slice() {
+            [one] => one.clone(),
+            several => several.concat().into(),
+        };
+        let blocks = |payload: u64| {
+            (HEADER_BYTES as u64 + self.table.len() as u64 + payload).div_ceil(u64::from(align))
+        };
+        let packed = lz4_flex::block::compress(&plain);
+        if blocks(packed.len() as u64) < blocks(self.payload_bytes) {
+            self.codec = Codec::Lz4;
+            self.payload_bytes = packed.len() as u64;
+            self.payload = vec![packed.into()];
+        }
+    }
+
+    /// The first record's number.
+    pub(crate) fn first(&self) -> Lsn {
+        self.first
+    }
+
+    /// Where the payload starts in the frame.
+    pub(crate) fn payload_offset(&self) -> u64 {
+        (HEADER_BYTES + self.table.len()) as u64
+    }
+
+    /// How many records there are so far, and whether their payload is compressed.
+    pub(crate) fn records(&self) -> (u32, Codec) {
+        (self.records, self.codec)
+    }
+
+    /// Length and checksum of each record.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        entries(&self.table)
     }
 
     /// Adds records: their payload in chunks, none of which splits a record, and their lengths.
@@ -337,8 +471,9 @@ impl FrameBuilder {
         self.close_gathered();
         let header = FrameHeader {
             kind: note.kind,
+            codec: self.codec,
             records: self.records,
-            table_crc: crc(&self.table),
+            table_crc: self.table_crc(note.kind),
             payload_bytes: self.payload_bytes,
             first: self.first,
             durable: note.durable,
@@ -354,6 +489,14 @@ impl FrameBuilder {
         parts.push(head.freeze());
         parts.extend(self.payload);
         parts
+    }
+
+    /// The checksum of the table, or of the attachment where there are no records.
+    fn table_crc(&self, kind: Kind) -> u32 {
+        match kind {
+            Kind::Records => crc(&self.table),
+            _ => self.payload.iter().fold(0, |sum, part| crc_more(sum, part)),
+        }
     }
 }
 
@@ -458,6 +601,7 @@ mod tests {
         ) {
             let header = FrameHeader {
                 kind: Kind::Records,
+                codec: Codec::Plain,
                 records,
                 table_crc: crc(&rest),
                 payload_bytes,

@@ -5,67 +5,86 @@
 //! continues, so the log is what can be walked from there to the oldest segment.
 //! A segment that is not on that walk never held anything acknowledged: the first
 //! append to it was cut short, or a later open has replaced it. It is a *leftover*.
+//!
+//! The walk reads headers only as far as leftovers can be. A writer deletes them before
+//! it appends, so once two segments of one writer follow each other, all that is older is
+//! settled: there the names must follow each other without a gap, and a header is read only
+//! to ask whether a gap is one.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::block::block_on;
-use crate::frame;
+use crate::footer::{self, Footer};
+use crate::frame::{self, Kind};
 use crate::scan::{Found, Walker};
 use crate::segment::{HEADER_BYTES, NotAHeader, SegmentHeader, VERSION};
-use crate::shared::SegmentInfo;
+use crate::segments::{Known, SegmentInfo, Segments};
+use crate::storage::SegmentMeta;
 use crate::{Epoch, Error, Identity, Lsn, Position, Result, SegmentId, Storage};
 
 /// The segments of a log, oldest first, each with the offset at which it ends
 /// (for the newest: an upper bound).
 #[derive(Debug)]
 pub(crate) struct Layout {
-    segments: VecDeque<SegmentInfo>,
+    segments: Segments,
     leftovers: Vec<SegmentId>,
     highest: SegmentId,
+    /// How the newest segment ends, if its writer closed the log.
+    closed: Option<Footer>,
 }
 
 /// Reads and links the headers.
 pub(crate) fn read(storage: &Arc<dyn Storage>) -> Result<Layout> {
     let listed = block_on(storage.list())?;
-    let mut found = Vec::with_capacity(listed.len());
-    for meta in &listed {
-        let bytes = block_on(storage.length(meta.id))?;
-        let meta = Listed { id: meta.id, bytes };
-        found.push((meta, read_header(storage, meta)?));
-    }
     let mut layout = Layout {
-        segments: VecDeque::new(),
+        segments: Segments::default(),
         leftovers: Vec::new(),
         highest: listed.last().map_or(SegmentId::default(), |last| last.id),
+        closed: None,
     };
-    layout.link(storage, &found)?;
+    let settled = layout.link(storage, &listed)?;
+    layout.names(storage, settled)?;
     Ok(layout)
-}
-
-/// A segment that the storage names, and an upper bound of its length.
-#[derive(Clone, Copy)]
-struct Listed {
-    id: SegmentId,
-    bytes: u64,
 }
 
 type Header = std::result::Result<SegmentHeader, &'static str>;
 
-fn read_header(storage: &Arc<dyn Storage>, meta: Listed) -> Result<Header> {
-    let bytes = block_on(storage.read(meta.id, 0..HEADER_BYTES as u64))?;
+fn read_header(storage: &Arc<dyn Storage>, id: SegmentId) -> Result<Header> {
+    let bytes = block_on(storage.read(id, 0..HEADER_BYTES as u64))?;
     match SegmentHeader::decode(&bytes) {
-        Ok(header) if header.segment != meta.id => {
-            Ok(Err("the segment header is of another segment"))
-        }
+        Ok(header) if header.segment != id => Ok(Err("the segment header is of another segment")),
         Ok(header) => Ok(Ok(header)),
         Err(NotAHeader::Invalid(reason)) => Ok(Err(reason)),
         Err(NotAHeader::Newer(found)) => Err(Error::NewerFormat {
-            at: start_of(meta.id, Lsn::ZERO),
+            at: start_of(id, Lsn::ZERO),
             found,
             known: VERSION,
         }),
     }
+}
+
+/// The header of a segment that certainly is part of the log.
+pub(crate) fn load(
+    storage: &Arc<dyn Storage>,
+    known: &Known,
+    log: Identity,
+) -> Result<SegmentInfo> {
+    let lost = |reason: &str| Error::Lost {
+        lost: known.first..known.first.plus(1),
+        at: start_of(known.id, known.first),
+        reason: reason.into(),
+    };
+    let header = read_header(storage, known.id)?.map_err(lost)?;
+    if header.log != log {
+        return Err(lost("the segment belongs to another log"));
+    }
+    if header.first != known.first {
+        return Err(lost(
+            "the segment's name and its header tell different LSNs",
+        ));
+    }
+    let end = block_on(storage.length(known.id))?;
+    Ok(SegmentInfo { header, end })
 }
 
 fn start_of(segment: SegmentId, lsn: Lsn) -> Position {
@@ -77,49 +96,129 @@ fn start_of(segment: SegmentId, lsn: Lsn) -> Position {
 }
 
 impl Layout {
-    fn link(&mut self, storage: &Arc<dyn Storage>, found: &[(Listed, Header)]) -> Result<()> {
+    /// Walks the headers from the newest segment to where all is settled; returns the names
+    /// that are older.
+    fn link<'a>(
+        &mut self,
+        storage: &Arc<dyn Storage>,
+        mut listed: &'a [SegmentMeta],
+    ) -> Result<&'a [SegmentMeta]> {
         // What the next newer segment on the walk says: its predecessor and where that ended.
         let mut wanted: Option<SegmentHeader> = None;
-        for (meta, header) in found.iter().rev() {
+        while let Some((meta, older)) = listed.split_last() {
+            listed = older;
+            let id = meta.id;
+            let header = read_header(storage, id)?;
             match wanted {
                 None => match header {
-                    Ok(header) if is_complete(storage, header, meta.bytes)? => {
-                        self.segments.push_front(info(header, meta.bytes));
-                        wanted = Some(*header);
-                    }
-                    Ok(_) => self.leftovers.push(meta.id),
+                    Ok(header) if self.is_end(storage, &header)? => wanted = Some(header),
+                    Ok(_) => self.leftovers.push(id),
                     Err(reason) => {
-                        refuse_if_acknowledged(storage, *meta, reason)?;
-                        self.leftovers.push(meta.id);
+                        refuse_if_acknowledged(storage, id, reason)?;
+                        self.leftovers.push(id);
                     }
                 },
-                Some(next) if meta.id > next.previous => {
+                Some(next) if id > next.previous => {
                     if let Ok(header) = header {
-                        refuse_if_foreign(header, &next)?;
+                        refuse_if_foreign(&header, &next)?;
                     }
-                    self.leftovers.push(meta.id);
+                    self.leftovers.push(id);
                 }
-                Some(next) if meta.id == next.previous => {
+                Some(next) if id == next.previous => {
                     let header = header.map_err(|reason| lost_before(&next, reason))?;
                     check_link(&header, &next)?;
+                    let end = next.previous_end.min(block_on(storage.length(id))?);
                     self.segments
-                        .push_front(info(&header, next.previous_end.min(meta.bytes)));
+                        .push_oldest(Known::read(SegmentInfo { header, end }));
+                    if header.writer == next.writer {
+                        return Ok(listed);
+                    }
                     wanted = Some(header);
                 }
                 Some(next) => return Err(lost_before(&next, "the segment is missing")),
             }
         }
+        Ok(&[])
+    }
+
+    /// Whether the log ends in this segment. Not if it is recovery's copy and was not finished.
+    fn is_end(&mut self, storage: &Arc<dyn Storage>, header: &SegmentHeader) -> Result<bool> {
+        let end = block_on(storage.length(header.segment))?;
+        let footer = footer::ending_at(storage, header, end)?;
+        self.closed = footer.filter(|footer| footer.header.kind == Kind::Close);
+        let complete = self.closed.is_some() || is_complete(storage, header, end)?;
+        if complete {
+            let header = *header;
+            self.segments
+                .push_oldest(Known::read(SegmentInfo { header, end }));
+        }
+        Ok(complete)
+    }
+
+    /// The segments before the last one whose header was read, by their names.
+    fn names(&mut self, storage: &Arc<dyn Storage>, listed: &[SegmentMeta]) -> Result<()> {
+        for meta in listed.iter().rev() {
+            let Some(next) = self.segments.oldest().cloned() else {
+                return Ok(());
+            };
+            let mut header = None;
+            if meta.id.next() != next.id {
+                let next = self.info(storage, &next)?.header;
+                if meta.id > next.previous {
+                    self.leftovers.push(meta.id);
+                    continue;
+                }
+                if meta.id < next.previous {
+                    return Err(lost_before(&next, "the segment is missing"));
+                }
+            }
+            if meta.first.is_none() {
+                header = Some(read_header(storage, meta.id)?);
+            }
+            let first = match (meta.first, header) {
+                (Some(first), _) => Ok(first),
+                (None, Some(Ok(header))) => Ok(header.first),
+                (None, Some(Err(reason))) => Err(reason),
+                (None, None) => Err("the segment has no header"),
+            };
+            let first = first.and_then(|first| match first <= next.first {
+                true => Ok(first),
+                false => Err("the segment's name claims a later LSN than its successor's"),
+            });
+            let first = first.map_err(|reason| Error::Lost {
+                lost: next.first..next.first,
+                at: start_of(meta.id, next.first),
+                reason: reason.into(),
+            })?;
+            self.segments.push_oldest(Known::named(meta.id, first));
+        }
         Ok(())
     }
 
+    /// What the header of one of these segments says.
+    pub(crate) fn info(&self, storage: &Arc<dyn Storage>, known: &Known) -> Result<SegmentInfo> {
+        match &known.info {
+            Some(info) => Ok(**info),
+            None => load(storage, known, self.log().unwrap_or_default()),
+        }
+    }
+
+    fn newest(&self) -> Option<&SegmentInfo> {
+        self.segments.newest()?.info.as_deref()
+    }
+
+    pub(crate) fn closed(&self) -> Option<&Footer> {
+        self.closed.as_ref()
+    }
+
     pub(crate) fn log(&self) -> Option<Identity> {
-        self.segments.front().map(|segment| segment.header.log)
+        self.newest().map(|segment| segment.header.log)
     }
 
     /// The epoch of the newest segment's writer.
     pub(crate) fn epoch(&self) -> Epoch {
-        let newest = self.segments.back();
-        newest.map_or(Epoch::default(), |segment| segment.header.epoch)
+        self.newest()
+            .map_or(Epoch::default(), |segment| segment.header.epoch)
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -128,22 +227,25 @@ impl Layout {
 
     pub(crate) fn first(&self) -> Lsn {
         self.segments
-            .front()
-            .map_or(Lsn::ZERO, |segment| segment.header.first)
+            .oldest()
+            .map_or(Lsn::ZERO, |known| known.first)
     }
 
     /// W as the newest header attests it.
     pub(crate) fn durable(&self) -> Lsn {
-        self.segments
-            .back()
+        self.newest()
             .map_or(Lsn::ZERO, |segment| segment.header.durable)
     }
 
     /// The released LSN as the newest header attests it.
     pub(crate) fn released(&self) -> Lsn {
-        self.segments
-            .back()
+        self.newest()
             .map_or(Lsn::ZERO, |segment| segment.header.released)
+    }
+
+    /// When the newest segment was begun.
+    pub(crate) fn created(&self) -> i64 {
+        self.newest().map_or(0, |segment| segment.header.created)
     }
 
     pub(crate) fn next_segment(&self) -> SegmentId {
@@ -152,39 +254,32 @@ impl Layout {
 
     pub(crate) fn is_newest(&self, segment: SegmentId) -> bool {
         self.segments
-            .back()
-            .is_some_and(|newest| newest.header.segment == segment)
+            .newest()
+            .is_some_and(|newest| newest.id == segment)
     }
 
-    /// The segments that may hold records at or above the newest header's W.
-    pub(crate) fn since_watermark(&self) -> impl Iterator<Item = &SegmentInfo> {
-        let durable = self.durable();
-        let after = self
-            .segments
-            .partition_point(|segment| segment.header.first <= durable);
-        self.segments.iter().skip(after.saturating_sub(1))
+    /// The newest segment.
+    pub(crate) fn last(&self) -> Option<SegmentInfo> {
+        self.newest().copied()
     }
 
-    /// The segments from this one on.
-    pub(crate) fn segments_from(&self, from: SegmentId) -> impl Iterator<Item = &SegmentInfo> {
+    /// The segments from the one that holds `lsn` on, with their headers.
+    pub(crate) fn since(&self, storage: &Arc<dyn Storage>, lsn: Lsn) -> Result<Vec<SegmentInfo>> {
         self.segments
-            .iter()
-            .skip_while(move |segment| segment.header.segment < from)
+            .since(lsn)
+            .map(|known| self.info(storage, known))
+            .collect()
     }
 
     /// The segments that stay part of the log if it goes on from `cut`.
-    pub(crate) fn readable_until(&self, cut: Option<Position>) -> VecDeque<SegmentInfo> {
+    pub(crate) fn readable_until(&self, cut: Option<Position>) -> Segments {
         let Some(cut) = cut else {
-            return VecDeque::new();
+            return Segments::default();
         };
-        let mut kept: VecDeque<_> = self
-            .segments
-            .iter()
-            .filter(|segment| segment.header.segment <= cut.segment)
-            .copied()
-            .collect();
-        if let Some(last) = kept.back_mut() {
-            last.end = cut.offset;
+        let mut kept = self.segments.clone();
+        kept.take_after(cut.segment);
+        if let Some(info) = kept.newest_mut().and_then(|last| last.info.as_mut()) {
+            info.end = cut.offset;
         }
         kept
     }
@@ -193,14 +288,11 @@ impl Layout {
     /// start of a segment: what is copied again and again, because each time the process
     /// was killed soon after, must not leave an empty segment each time.
     pub(crate) fn without_empty_segments(&self, mut cut: Position) -> Position {
-        for segment in self.segments.iter().rev() {
-            let header = &segment.header;
+        for known in self.segments.iter().rev() {
+            let Some(info) = &known.info else { break };
+            let header = &info.header;
             let empty = cut.segment == header.segment && cut.offset == header.stored_bytes();
-            let has_previous = self
-                .segments
-                .iter()
-                .any(|it| it.header.segment == header.previous);
-            if empty && has_previous {
+            if empty && self.segments.get(header.previous).is_some() {
                 cut.segment = header.previous;
                 cut.offset = header.previous_end;
             }
@@ -213,17 +305,17 @@ impl Layout {
         let superseded = self
             .segments
             .iter()
-            .map(|segment| segment.header.segment)
+            .map(|segment| segment.id)
             .filter(|id| last.is_some_and(|last| *id > last));
         self.leftovers.iter().copied().chain(superseded).collect()
     }
 
     /// G4: the oldest segment may begin after what was released, never after more.
     pub(crate) fn check_head(&self, released: Lsn) -> Result<()> {
-        match self.segments.front() {
-            Some(head) if head.header.first > released => Err(Error::Lost {
-                lost: released..head.header.first,
-                at: start_of(head.header.segment, head.header.first),
+        match self.segments.oldest() {
+            Some(head) if head.first > released => Err(Error::Lost {
+                lost: released..head.first,
+                at: start_of(head.id, head.first),
                 reason: format!(
                     "the log begins here, but only what lies below LSN {released} was released: \
                      older segments are missing"
@@ -231,13 +323,6 @@ impl Layout {
             }),
             _ => Ok(()),
         }
-    }
-}
-
-fn info(header: &SegmentHeader, end: u64) -> SegmentInfo {
-    SegmentInfo {
-        header: *header,
-        end,
     }
 }
 
@@ -279,7 +364,7 @@ fn refuse_if_foreign(header: &SegmentHeader, next: &SegmentHeader) -> Result<()>
     })
 }
 
-fn lost_before(next: &SegmentHeader, reason: &str) -> Error {
+pub(crate) fn lost_before(next: &SegmentHeader, reason: &str) -> Error {
     Error::Lost {
         lost: next.first..next.first,
         at: start_of(next.previous, next.first),
@@ -293,12 +378,13 @@ fn lost_before(next: &SegmentHeader, reason: &str) -> Error {
 /// A segment whose header does not verify is a leftover of its own first append, unless a
 /// second frame of this segment stands in it: then the first was stored, and the header is
 /// damaged. Frames of the file's earlier uses claim other segments.
-fn refuse_if_acknowledged(storage: &Arc<dyn Storage>, meta: Listed, reason: &str) -> Result<()> {
+fn refuse_if_acknowledged(storage: &Arc<dyn Storage>, id: SegmentId, reason: &str) -> Result<()> {
+    let bytes = block_on(storage.length(id))?;
     let align = u64::from(storage.limits().align.max(512));
     let first = (HEADER_BYTES as u64).next_multiple_of(align);
     let mut offset = first + align;
-    while offset < meta.bytes {
-        let window = block_on(storage.read(meta.id, offset..meta.bytes.min(offset + (1 << 20))))?;
+    while offset < bytes {
+        let window = block_on(storage.read(id, offset..bytes.min(offset + (1 << 20))))?;
         if window.is_empty() {
             break;
         }
@@ -306,8 +392,8 @@ fn refuse_if_acknowledged(storage: &Arc<dyn Storage>, meta: Listed, reason: &str
             .chunks(usize::try_from(align).unwrap_or(512))
             .enumerate()
         {
-            if frame::claims_segment(place, meta.id) {
-                let mut at = start_of(meta.id, Lsn::ZERO);
+            if frame::claims_segment(place, id) {
+                let mut at = start_of(id, Lsn::ZERO);
                 at.offset = offset + index as u64 * align;
                 return Err(Error::Lost {
                     lost: Lsn::ZERO..Lsn::MAX,

@@ -32,6 +32,8 @@
 )]
 
 mod append;
+mod attachment;
+mod bells;
 mod block;
 mod checksum;
 mod codec;
@@ -39,30 +41,42 @@ mod commit;
 mod committer;
 mod driver;
 mod error;
+mod footer;
 mod frame;
 mod generation;
+mod index;
 mod layout;
+mod location;
+mod lookup;
 mod lsn;
+mod named;
 mod options;
 mod reader;
+mod receipt;
 mod recovery;
+mod request;
 mod retention;
 mod scan;
 mod segment;
+mod segments;
 mod shared;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod storage;
+mod sync;
 mod tail;
+mod truncate;
 mod waiters;
 mod wal;
 
 pub use append::Append;
 pub use commit::Commit;
 pub use error::{Error, Result};
+pub use location::Location;
 pub use lsn::{Epoch, Identity, Lsn, Position, SegmentId};
-pub use options::{Durability, OnFull, Options};
+pub use options::{Compression, Durability, OnFull, Options};
 pub use reader::{Reader, Record};
+pub use receipt::Receipt;
 pub use recovery::{Recovery, Unconfirmed};
 pub use retention::Hold;
 pub use shared::Stats;

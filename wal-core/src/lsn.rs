@@ -158,7 +158,7 @@ impl fmt::Display for Identity {
 /// let at = Position { segment: SegmentId::new(1), offset: 4096, lsn: Lsn::ZERO };
 /// assert_eq!(at.to_string(), "segment 1, offset 4096, LSN 0");
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct Position {
     /// The segment.
     pub segment: SegmentId,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, Limits, Result};
+use crate::{Error, Limits, Receipt, Result};
 
 /// What an append does when the queue is full (G8).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -25,6 +25,17 @@ pub enum Durability {
     /// survives kill -9, may be lost with the machine. It becomes durable with the
     /// next durable append, [`Wal::sync`](crate::Wal::sync) or close.
     Accepted,
+}
+
+/// How the payload of a frame is stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Compression {
+    /// As it is.
+    #[default]
+    None,
+    /// As an LZ4 block, where that saves space. A record of a compressed frame cannot be read
+    /// without the others of its frame. Every log can be read whatever is chosen here.
+    Lz4,
 }
 
 /// How a log behaves. The defaults suit local files.
@@ -55,6 +66,15 @@ pub struct Options {
     /// After this long without an append the log notes how far it is durable, so that
     /// the next open knows: default 100 ms; `None` for never.
     pub watermark_delay: Option<Duration>,
+    /// The most space that records may take if nobody releases them: the oldest segments
+    /// beyond it are released, as far as they are durable and no hold or reader protects them.
+    /// Each counts as `segment_bytes`; at least two stay. `None` (default) for no cap.
+    pub retain_bytes: Option<u64>,
+    /// How frames are stored.
+    pub compression: Compression,
+    /// The newest receipt that the caller has kept. If the log does not hold what it proves,
+    /// opening fails (G4), even if the whole log is gone.
+    pub receipt: Option<Receipt>,
 }
 
 impl Default for Options {
@@ -67,6 +87,9 @@ impl Default for Options {
             on_full: OnFull::default(),
             linger: Duration::ZERO,
             watermark_delay: Some(Duration::from_millis(100)),
+            retain_bytes: None,
+            compression: Compression::default(),
+            receipt: None,
         }
     }
 }

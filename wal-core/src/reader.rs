@@ -9,7 +9,8 @@ use crate::retention::Hold;
 use crate::scan::{Found, Walker};
 use crate::segment::SegmentHeader;
 use crate::shared::Shared;
-use crate::{Error, Lsn, Result};
+use crate::sync::Ordering;
+use crate::{Error, Lsn, Result, SegmentId};
 
 /// A record read from the log.
 ///
@@ -53,11 +54,14 @@ pub struct Reader {
     next: Lsn,
     walker: Option<Walker>,
     records: Option<Records>,
+    /// How often the log had been truncated when this reader last looked.
+    truncated: u64,
 }
 
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>, hold: Hold) -> Self {
         Reader {
+            truncated: shared.truncated.load(Ordering::SeqCst),
             shared,
             next: hold.from(),
             hold,
@@ -76,6 +80,24 @@ impl Reader {
         &self.shared
     }
 
+    /// G10: what was read ahead may have been truncated since. Then the reader ends, unless it
+    /// has not come so far yet.
+    fn check_truncated(&mut self) -> Result<()> {
+        if self.shared.truncated.load(Ordering::SeqCst) == self.truncated {
+            return Ok(());
+        }
+        let state = self.shared.state.lock();
+        if let Some(to) = state.truncations.since(self.truncated)
+            && to < self.next
+        {
+            return Err(Error::Truncated { to });
+        }
+        self.truncated = state.truncations.count();
+        drop(state);
+        (self.walker, self.records) = (None, None);
+        Ok(())
+    }
+
     /// The verified frame that holds the next record; only called while that is durable.
     fn next_frame(&mut self) -> Result<Frame> {
         let mut fresh = false;
@@ -84,11 +106,11 @@ impl Reader {
                 Some(walker) => walker,
                 None => {
                     fresh = true;
-                    let segment = self.shared.segment_of(self.next).ok_or(Error::Released {
+                    let segment = self.shared.segment_of(self.next)?.ok_or(Error::Released {
                         asked: self.next,
                         oldest: self.next,
                     })?;
-                    let walker = self.walker_of(&segment.header);
+                    let walker = self.walker_of(&segment.header)?;
                     self.walker.insert(walker)
                 }
             };
@@ -99,15 +121,18 @@ impl Reader {
                 Found::Nothing(_) if !fresh => {
                     fresh = true;
                     let segment = walker.position().segment;
-                    let limit = self.limit_of(segment);
+                    let limit = self.limit_of(segment)?;
                     if let Some(walker) = &mut self.walker {
                         walker.extend(limit);
                     }
                 }
                 Found::Nothing(reason) => {
                     let at = walker.position();
-                    let (_, after) = self.shared.segment_and_next(at.segment);
-                    let after = after.filter(|after| after.header.first == at.lsn);
+                    let chain = walker.chain();
+                    let (_, after) = self.shared.segment_and_next(at.segment)?;
+                    let after = after.filter(|after| {
+                        (after.header.first, after.header.chain) == (at.lsn, chain)
+                    });
                     let Some(after) = after else {
                         return Err(Error::Lost {
                             lost: at.lsn..self.shared.durable(),
@@ -116,24 +141,25 @@ impl Reader {
                         });
                     };
                     fresh = true;
-                    self.walker = Some(self.walker_of(&after.header));
+                    self.walker = Some(self.walker_of(&after.header)?);
                 }
             }
         }
     }
 
-    fn walker_of(&self, header: &SegmentHeader) -> Walker {
-        let limit = self.limit_of(header.segment);
-        Walker::new(Arc::clone(&self.shared.storage), *header, limit)
+    fn walker_of(&self, header: &SegmentHeader) -> Result<Walker> {
+        let limit = self.limit_of(header.segment)?;
+        let storage = Arc::clone(&self.shared.storage);
+        Ok(Walker::new(storage, *header, limit))
     }
 
     /// Where the log leaves this segment: its successor knows, or it is the last.
-    fn limit_of(&self, segment: crate::SegmentId) -> u64 {
-        match self.shared.segment_and_next(segment) {
+    fn limit_of(&self, segment: SegmentId) -> Result<u64> {
+        Ok(match self.shared.segment_and_next(segment)? {
             (_, Some(after)) if after.header.previous == segment => after.header.previous_end,
             (Some(here), _) => here.end,
             (None, _) => 0,
-        }
+        })
     }
 }
 
@@ -141,6 +167,9 @@ impl Iterator for Reader {
     type Item = Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Err(error) = self.check_truncated() {
+            return Some(Err(error));
+        }
         loop {
             for (lsn, payload) in self.records.iter_mut().flatten() {
                 if lsn >= self.next {

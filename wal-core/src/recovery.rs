@@ -1,7 +1,8 @@
 //! Opening: finding the end of the log, and saying what was found.
 //!
 //! 1. [`layout`](crate::layout) reads the segment headers and links them.
-//! 2. The frames from the last known watermark on are walked and verified. The
+//! 2. A log that was closed says where it ends, in the footer of its newest segment. Else
+//!    the frames from the last known watermark on are walked and verified. The
 //!    walk ends at the first place that holds no valid continuation: E.
 //! 3. W, the highest durable LSN that anything intact attests, is compared with E.
 //!    `E < W`: records that were durable are lost, and the open fails (G4).
@@ -10,19 +11,25 @@
 //!    sees them (G5). A copy that a crash cuts short does not count: its header
 //!    says how far it must reach.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::attachment::{Attachment, Holds};
 use crate::block::block_on;
 use crate::checksum::CHAIN_START;
-use crate::committer::{Committer, Queued, Start, Write};
+use crate::committer::{Committer, Cut, Queued, Shape, Start, Write};
 use crate::driver::now_micros;
+use crate::footer::Footer;
 use crate::frame::{Frame, Kind};
 use crate::layout::{self, Layout};
 use crate::scan::{Found, Walker};
-use crate::shared::{SegmentInfo, Stats};
+use crate::segments::{Known, SegmentInfo, Segments};
+use crate::shared::Stats;
 use crate::storage::Sync;
-use crate::{Epoch, Error, Identity, Lsn, Options, Position, Result, SegmentId, Storage, Writer};
+use crate::{
+    Compression, Epoch, Error, Identity, Lsn, Options, Position, Receipt, Result, SegmentId,
+    Storage, Writer,
+};
 
 /// What an open found.
 ///
@@ -54,6 +61,8 @@ pub struct Recovery {
     pub unconfirmed: Option<Unconfirmed>,
     /// Whether the last writer closed the log.
     pub clean: bool,
+    /// The named holds, and the LSN from which on each keeps the records.
+    pub holds: BTreeMap<String, Lsn>,
     /// Segments that hold the log.
     pub segments: u64,
     /// Bytes of frames that were verified.
@@ -88,14 +97,14 @@ pub struct Unconfirmed {
 /// An opened log, before its handle exists.
 pub(crate) struct Opened {
     pub(crate) committer: Committer,
-    pub(crate) segments: VecDeque<SegmentInfo>,
+    pub(crate) segments: Segments,
     pub(crate) report: Recovery,
     pub(crate) stats: Stats,
 }
 
 /// What an open would find; changes nothing, and needs no role.
 pub(crate) fn inspect(storage: &Arc<dyn Storage>) -> Result<Recovery> {
-    let examined = examine(storage)?;
+    let examined = examine(storage, None)?;
     let layout = &examined.layout;
     let log = layout.log().unwrap_or_default();
     let report = examined
@@ -112,10 +121,14 @@ struct Examined {
     durable: Lsn,
 }
 
-fn examine(storage: &Arc<dyn Storage>) -> Result<Examined> {
+fn examine(storage: &Arc<dyn Storage>, receipt: Option<&Receipt>) -> Result<Examined> {
     let layout = layout::read(storage)?;
     let walk = Walk::run(storage, &layout)?;
-    let durable = walk.durable.max(layout.durable());
+    let mut durable = walk.durable.max(layout.durable());
+    if let Some(receipt) = receipt {
+        receipt.check_log(layout.log(), walk.end)?;
+        durable = durable.max(receipt.lsn);
+    }
     walk.check(&layout, durable)?;
     Ok(Examined {
         layout,
@@ -134,7 +147,7 @@ pub(crate) fn recover(
         layout,
         walk,
         durable,
-    } = examine(storage)?;
+    } = examine(storage, options.receipt.as_ref())?;
     let cut = walk.cut(durable).map(|cut| Cut {
         at: layout.without_empty_segments(cut.at),
         ..cut
@@ -150,11 +163,17 @@ pub(crate) fn recover(
         copied_until: walk.end,
         durable: cut.map_or(Lsn::ZERO, |cut| cut.at.lsn),
         released: walk.released,
+        holds: walk.holds.clone(),
+        time: walk.time.max(layout.created()),
+    };
+    let shape = Shape {
+        segment_bytes: options.segment_bytes,
+        compress: options.compression == Compression::Lz4,
     };
     let mut opened = Opened {
-        committer: Committer::new(start, storage.limits(), options.segment_bytes),
-        segments: layout.readable_until(cut.map(|cut| cut.at)),
         report: walk.report(&layout, start.log, writer.epoch, durable),
+        committer: Committer::new(start, storage.limits(), shape),
+        segments: layout.readable_until(cut.map(|cut| cut.at)),
         stats: Stats::default(),
     };
     if let Some(cut) = cut {
@@ -167,13 +186,6 @@ pub(crate) fn recover(
     Ok(opened)
 }
 
-/// A place between two frames.
-#[derive(Clone, Copy, Debug)]
-struct Cut {
-    at: Position,
-    chain: u64,
-}
-
 /// What walking the frames from the last known watermark on has shown.
 struct Walk {
     /// Starts of frames that may be at or above W, in order; the last is the end itself.
@@ -182,6 +194,9 @@ struct Walk {
     durable: Lsn,
     released: Lsn,
     clean: bool,
+    holds: Holds,
+    /// The latest time seen.
+    time: i64,
     /// Why the walk ended, where a record should have been.
     stopped: &'static str,
     dropped_bytes: u64,
@@ -194,29 +209,78 @@ struct Walk {
 
 impl Walk {
     fn run(storage: &Arc<dyn Storage>, layout: &Layout) -> Result<Walk> {
-        let mut walk = Walk {
+        let Some(newest) = layout.last() else {
+            return Ok(Walk::new(layout));
+        };
+        if let Some(footer) = layout.closed() {
+            return Ok(Walk::closed(layout, &newest, footer));
+        }
+        let mut walk = Walk::new(layout);
+        walk.segments(storage, &[newest])?;
+        // Usually that is enough: all that is older is durable, and is looked at when it is read.
+        let durable = walk.durable.max(newest.header.durable);
+        if durable < newest.header.first {
+            let since = layout.since(storage, newest.header.durable)?;
+            walk = Walk::new(layout);
+            walk.segments(storage, &since)?;
+        }
+        Ok(walk)
+    }
+
+    fn new(layout: &Layout) -> Walk {
+        Walk {
             places: VecDeque::new(),
             end: Lsn::ZERO,
             durable: Lsn::ZERO,
             released: layout.released(),
             clean: false,
+            holds: Holds::new(),
+            time: 0,
             stopped: "the log is empty",
             dropped_bytes: 0,
             attested_beyond: Lsn::ZERO,
             sealed: false,
             verified_bytes: 0,
+        }
+    }
+
+    /// The log was closed, so its last frame says all that a walk would find.
+    fn closed(layout: &Layout, newest: &SegmentInfo, footer: &Footer) -> Walk {
+        let header = &footer.header;
+        let at = Position {
+            segment: newest.header.segment,
+            offset: footer.end,
+            lsn: header.first,
         };
-        for segment in layout.since_watermark() {
-            let header = &segment.header;
-            if !walk.places.is_empty() && !walk.continues(segment) {
-                walk.stopped = "the segment before ends too early";
-                walk.beyond(storage, segment)?;
+        Walk {
+            places: VecDeque::from([Cut {
+                at,
+                chain: header.chain,
+            }]),
+            end: header.first,
+            durable: header.durable,
+            released: layout.released().max(header.released),
+            clean: true,
+            holds: footer.attachment.holds.clone(),
+            time: header.time,
+            verified_bytes: header.bytes().unwrap_or(0),
+            ..Walk::new(layout)
+        }
+    }
+
+    fn segments(&mut self, storage: &Arc<dyn Storage>, segments: &[SegmentInfo]) -> Result<()> {
+        for segment in segments {
+            if !self.places.is_empty() && !self.continues(segment) {
+                self.stopped = "the segment before ends too early";
+                self.beyond(storage, segment)?;
                 continue;
             }
-            let mut walker = Walker::new(Arc::clone(storage), *header, segment.end);
-            walk.segment(&mut walker)?;
+            // A segment begins with the holds, if there are any.
+            self.holds = Holds::new();
+            let mut walker = Walker::new(Arc::clone(storage), segment.header, segment.end);
+            self.segment(&mut walker)?;
         }
-        Ok(walk)
+        Ok(())
     }
 
     fn continues(&self, segment: &SegmentInfo) -> bool {
@@ -262,6 +326,11 @@ impl Walk {
         self.clean = header.kind == Kind::Close;
         self.sealed = header.kind == Kind::Seal;
         self.verified_bytes += header.bytes().unwrap_or(0);
+        self.time = self.time.max(header.time);
+        if matches!(header.kind, Kind::Holds | Kind::Close) {
+            let attached = frame.attachment().and_then(|it| Attachment::decode(it));
+            self.holds = attached.unwrap_or_default().holds;
+        }
         if self.sealed {
             return; // the log never goes on behind a seal, so its place is no cut
         }
@@ -333,6 +402,7 @@ impl Walk {
             end: self.end,
             unconfirmed: self.unconfirmed(durable),
             clean: self.clean,
+            holds: self.holds.clone(),
             segments: layout.len(),
             verified_bytes: self.verified_bytes,
         }
@@ -364,7 +434,10 @@ impl Opened {
         if cut.at.lsn >= end {
             return Ok(());
         }
-        for segment in layout.segments_from(cut.at.segment) {
+        for segment in &layout.since(storage, cut.at.lsn)? {
+            if segment.header.segment < cut.at.segment {
+                continue;
+            }
             let mut walker = Walker::new(Arc::clone(storage), segment.header, segment.end);
             if segment.header.segment == cut.at.segment {
                 walker = walker.at(cut.at.offset, cut.at.lsn, cut.chain);
@@ -389,7 +462,7 @@ impl Opened {
         let group = vec![Queued {
             chunks: vec![payload],
             lengths: lengths.collect(),
-            durable: false,
+            ..Queued::default()
         }];
         let write = self.committer.records(group, false, frame.header.time);
         // The first append is synced, so that a header is never missing where frames stand.
@@ -397,11 +470,15 @@ impl Opened {
     }
 
     fn write(&mut self, storage: &Arc<dyn Storage>, write: Write) -> Result<()> {
-        if let Some(header) = write.begins {
-            self.segments.push_back(SegmentInfo { header, end: 0 });
+        if let Some(begun) = write.begins {
+            let header = begun.header;
+            let mut known = Known::read(SegmentInfo { header, end: 0 });
+            known.index = Some(begun.index);
+            self.segments.push(known);
         }
-        if let Some(segment) = self.segments.back_mut() {
-            segment.end = write.end_offset;
+        let newest = self.segments.newest_mut();
+        if let Some(info) = newest.and_then(|known| known.info.as_mut()) {
+            info.end = write.end_offset;
         }
         self.stats.frames += 1;
         self.stats.stored_bytes += write.stored_bytes;

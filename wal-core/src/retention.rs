@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::Lsn;
+use crate::attachment::Holds;
 use crate::shared::Shared;
 
 /// Released LSN and holds of one handle.
@@ -12,17 +13,30 @@ pub(crate) struct Retention {
     released: Lsn,
     /// How many holds stand at each LSN.
     holds: BTreeMap<Lsn, u64>,
+    /// Holds that outlive the process.
+    named: Holds,
     /// The released LSN in force: never beyond a hold, never goes back.
     floor: Lsn,
 }
 
 impl Retention {
-    pub(crate) fn new(released: Lsn) -> Self {
+    pub(crate) fn new(released: Lsn, named: &Holds) -> Self {
         Retention {
             released,
             holds: BTreeMap::new(),
+            named: named.clone(),
             floor: released,
         }
+    }
+
+    /// The named holds.
+    pub(crate) fn named(&self) -> &Holds {
+        &self.named
+    }
+
+    pub(crate) fn set_named(&mut self, named: Holds) {
+        self.named = named;
+        self.update();
     }
 
     /// What the caller gave up, as far as no hold protects it.
@@ -51,13 +65,15 @@ impl Retention {
 
     fn update(&mut self) {
         let lowest = self.holds.keys().next().copied().unwrap_or(Lsn::MAX);
+        let lowest = self.named.values().copied().fold(lowest, Lsn::min);
         self.floor = self.floor.max(self.released.min(lowest));
     }
 }
 
 /// Keeps every record from an LSN on, until it is dropped or advanced (G10).
 ///
-/// A hold lives as long as this process. It does not survive a restart.
+/// A hold lives as long as this process. It does not survive a restart; one with a name does:
+/// [`Wal::set_hold`](crate::Wal::set_hold).
 ///
 /// ```
 /// # use wal_core::{Lsn, Options, Wal, sim::SimStorage};

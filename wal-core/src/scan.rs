@@ -109,6 +109,22 @@ impl Walker {
         }
     }
 
+    /// The header of the next frame and its offset, without verifying what follows: only for
+    /// finding a place whose content is verified when it is read. `None` at the end.
+    pub(crate) fn next_header(&mut self) -> Result<Option<(u64, FrameHeader)>, StorageError> {
+        let head = self.bytes(frame::HEADER_BYTES as u64)?;
+        let offset = self.offset;
+        let Ok(header) = FrameHeader::decode(&head, self.seed, offset) else {
+            return Ok(None);
+        };
+        let Some(bytes) = header.bytes().filter(|bytes| *bytes <= self.left()) else {
+            return Ok(None);
+        };
+        self.offset += bytes.next_multiple_of(u64::from(self.header.align));
+        self.lsn = header.end();
+        Ok(Some((offset, header)))
+    }
+
     /// The highest durable LSN that any frame after this place attests, valid in itself
     /// or not part of the log any more; and the bytes from here to the last such frame.
     pub(crate) fn probe_beyond(&mut self) -> Result<Beyond, StorageError> {
@@ -199,6 +215,7 @@ mod tests {
             released: Lsn::ZERO,
             copied_until: Lsn::ZERO,
             created: 0,
+            truncates: false,
         }
     }
 

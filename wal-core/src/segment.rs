@@ -12,7 +12,12 @@ use crate::{Epoch, Identity, Lsn, SegmentId};
 /// Bytes of a segment header, before padding to the alignment.
 pub(crate) const HEADER_BYTES: usize = 160;
 /// The format version this code writes, and the newest it reads.
-pub(crate) const VERSION: u16 = 1;
+///
+/// Version 2 added attachments, compression, named holds and truncation.
+pub(crate) const VERSION: u16 = 2;
+/// Flag: the segment does not continue all of its predecessors; what lay at or above
+/// *copied until* was given up.
+const TRUNCATES: u16 = 1;
 /// The first eight bytes of every segment. The high bit and the line end show
 /// a transfer that was not binary, as PNG's signature does.
 pub(crate) const MAGIC: [u8; 8] = *b"\x89WALseg\n";
@@ -42,6 +47,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) copied_until: Lsn,
     /// Microseconds since 1970.
     pub(crate) created: i64,
+    /// The caller has given up what lay at or above `copied_until` before.
+    pub(crate) truncates: bool,
 }
 
 /// Why bytes are not a segment header.
@@ -58,7 +65,7 @@ impl SegmentHeader {
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&0u16.to_le_bytes());
+        out.extend_from_slice(&(u16::from(self.truncates) * TRUNCATES).to_le_bytes());
         out.extend_from_slice(&self.align.to_le_bytes());
         out.extend_from_slice(&self.log.get().to_le_bytes());
         out.extend_from_slice(&self.writer.get().to_le_bytes());
@@ -97,18 +104,23 @@ impl SegmentHeader {
         if let Some(newer) = version.filter(|version| *version > VERSION) {
             return Err(NotAHeader::Newer(newer));
         }
-        if (version, flags) != (Some(VERSION), Some(0)) {
-            return Err(NotAHeader::Invalid(
-                "segment header has an unknown version or flag",
-            ));
-        }
-        let header = Self::decode_fields(&mut fields).ok_or(SHORT)?;
+        let truncates = match (version, flags) {
+            (Some(1..=VERSION), Some(0)) => false,
+            (Some(2..=VERSION), Some(TRUNCATES)) => true,
+            _ => {
+                return Err(NotAHeader::Invalid(
+                    "segment header has an unknown version or flag",
+                ));
+            }
+        };
+        let header = Self::decode_fields(truncates, &mut fields).ok_or(SHORT)?;
         header.check()?;
         Ok(header)
     }
 
-    fn decode_fields(fields: &mut Fields<'_>) -> Option<SegmentHeader> {
+    fn decode_fields(truncates: bool, fields: &mut Fields<'_>) -> Option<SegmentHeader> {
         Some(SegmentHeader {
+            truncates,
             align: fields.u32()?,
             log: Identity::new(fields.u128()?),
             writer: Identity::new(fields.u128()?),
@@ -173,6 +185,7 @@ mod tests {
             released: Lsn::new(5),
             copied_until: Lsn::new(101),
             created: -1,
+            truncates: true,
         }
     }
 

@@ -2,31 +2,26 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
-
+use crate::bells::{Bells, Ring};
 use crate::committer::Queued;
 use crate::driver::Driver;
 use crate::generation::Generation;
+use crate::layout;
+use crate::location::Placed;
 use crate::options::{Durability, OnFull};
+use crate::request::Request;
 use crate::retention::Retention;
-use crate::segment::SegmentHeader;
+use crate::segments::{Known, SegmentInfo, Segments};
+use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
+use crate::truncate::Truncations;
 use crate::waiters::Waiters;
 use crate::{Append, Error, Identity, Lsn, Options, Result, SegmentId, Storage, StorageError};
 
 /// Bytes that an append's bookkeeping is counted as, besides its payload and lengths.
 const APPEND_OVERHEAD: u64 = 64;
-
-/// A segment that can be read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SegmentInfo {
-    pub(crate) header: SegmentHeader,
-    /// Where its last frame ends, as far as is known.
-    pub(crate) end: u64,
-}
 
 /// What the lock protects.
 #[derive(Debug)]
@@ -43,7 +38,18 @@ pub(crate) struct State {
     /// A caller wants everything below this durable at once.
     pub(crate) sync_to: Lsn,
     pub(crate) retention: Retention,
-    pub(crate) segments: VecDeque<SegmentInfo>,
+    pub(crate) segments: Segments,
+    /// The durable LSN, and the chain value there.
+    pub(crate) receipt: (Lsn, u64),
+    /// What else is to be done.
+    pub(crate) requests: VecDeque<Request>,
+    /// No append is taken for the moment.
+    pub(crate) paused: bool,
+    pub(crate) truncations: Truncations,
+    /// Number of the group that the next append joins: all that is queued at one time.
+    pub(crate) group: u32,
+    /// A caller of `commit` waits for its turn to drive, until this LSN is durable.
+    pub(crate) heir: Option<Lsn>,
     pub(crate) failure: Option<StorageError>,
     pub(crate) closing: bool,
     pub(crate) closed: bool,
@@ -102,8 +108,47 @@ pub(crate) struct Shared {
     pub(crate) work: Condvar,
     /// Wakes appends that wait for room in the queue.
     pub(crate) room: Condvar,
+    /// Wakes the heir.
+    pub(crate) turn: Condvar,
+    /// Wakes callers that are blocked until their append is durable.
+    pub(crate) bells: Bells,
     /// A copy of the durable LSN, readable without the lock.
     pub(crate) durable: AtomicU64,
+    /// How often the log failed: 0 or more, readable without the lock.
+    pub(crate) failures: AtomicU64,
+    /// How often the log was truncated, readable without the lock.
+    pub(crate) truncated: AtomicU64,
+}
+
+/// An append that was taken.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) lsns: std::ops::Range<Lsn>,
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) group: u32,
+    pub(crate) placed: Option<Arc<Placed>>,
+}
+
+/// Who is to be woken once the lock is free.
+#[derive(Debug, Default)]
+pub(crate) struct Wake {
+    wakers: Vec<Waker>,
+    ring: Ring,
+}
+
+impl Wake {
+    pub(crate) fn new(wakers: Vec<Waker>, ring: Ring) -> Self {
+        Wake { wakers, ring }
+    }
+
+    pub(crate) fn add(&mut self, more: Wake) {
+        self.wakers.extend(more.wakers);
+        self.ring.merge(more.ring);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wakers.is_empty() && self.ring.is_empty()
+    }
 }
 
 impl Shared {
@@ -116,7 +161,7 @@ impl Shared {
         &self,
         append: Append,
         durability: Durability,
-    ) -> Result<(std::ops::Range<Lsn>, MutexGuard<'_, State>)> {
+    ) -> Result<(Taken, MutexGuard<'_, State>)> {
         if append.is_empty() {
             return Err(Error::Empty);
         }
@@ -136,13 +181,21 @@ impl Shared {
         state.stats.records += append.records();
         state.stats.payload_bytes += append.bytes();
         state.durable_queued |= durability == Durability::Durable;
+        let placed = append.is_located().then(Arc::default);
         let (chunks, lengths) = append.into_parts();
         state.queue.push_back(Queued {
             chunks,
             lengths,
             durable: durability == Durability::Durable,
+            placed: placed.clone(),
         });
-        Ok((first..state.next, state))
+        let taken = Taken {
+            lsns: first..state.next,
+            generation: Arc::clone(&state.generation),
+            group: state.group,
+            placed,
+        };
+        Ok((taken, state))
     }
 
     fn wait_for_room(&self, bytes: u64) -> Result<MutexGuard<'_, State>> {
@@ -151,7 +204,8 @@ impl Shared {
             self.check_open(&state)?;
             let queued = state.queued_bytes;
             // An append that is alone always fits: `append_bytes <= queue_bytes`.
-            if queued == 0 || queued + bytes <= self.options.queue_bytes {
+            let fits = queued == 0 || queued + bytes <= self.options.queue_bytes;
+            if fits && !state.paused {
                 return Ok(state);
             }
             if self.options.on_full == OnFull::Fail {
@@ -180,9 +234,11 @@ impl Shared {
         }
     }
 
-    /// Takes a queued group for one frame: as much as fits, at least one append.
-    pub(crate) fn take_group(&self, state: &mut State) -> Vec<Queued> {
-        let mut group = Vec::new();
+    /// Takes a queued group for one frame: as much as fits, at least one append. Tells its number,
+    /// too; what did not fit keeps it.
+    pub(crate) fn take_group(&self, state: &mut State) -> (u32, Vec<Queued>) {
+        let number = state.group;
+        let mut group = Vec::with_capacity(state.queue.len());
         let mut bytes = 0;
         while let Some(append) = state.queue.front() {
             let more = weight(append);
@@ -197,88 +253,164 @@ impl Shared {
             state.queued_since = None;
             state.hurry = false;
             state.durable_queued = false;
+            state.group = number.wrapping_add(1);
         }
         self.room.notify_all();
-        group
+        (number, group)
     }
 
     /// Cancels everything from `from` on, none of which has reached the storage: commits
-    /// get `why`, and the LSNs are given out again. Returns who is to be woken.
-    pub(crate) fn cancel(&self, state: &mut State, from: Lsn, why: Error) -> Vec<Waker> {
+    /// get `why`, and the LSNs are given out again. Tells who is to be woken.
+    pub(crate) fn cancel(&self, state: &mut State, from: Lsn, why: Error) -> Wake {
         let generation = std::mem::take(&mut state.generation);
         generation.cancel(from, why);
-        state.queue.clear();
-        (state.queued_bytes, state.queued_since) = (0, None);
-        (state.hurry, state.durable_queued) = (false, false);
+        while state.next > from
+            && let Some(append) = state.queue.pop_back()
+        {
+            state.next = Lsn::new(state.next.get() - append.lengths.len() as u64);
+            state.queued_bytes = state
+                .queued_bytes
+                .saturating_sub(weight(&append) + APPEND_OVERHEAD);
+        }
         state.next = from;
+        if state.queue.is_empty() {
+            (state.queued_bytes, state.queued_since) = (0, None);
+            state.hurry = false;
+        }
+        state.durable_queued = state.queue.iter().any(|append| append.durable);
         state.sync_to = state.sync_to.min(from);
         self.room.notify_all();
-        let mut woken: Vec<Waker> = state.until_written.beyond(from).collect();
-        woken.extend(state.until_durable.beyond(from));
-        woken
+        self.turn.notify_all();
+        let mut wakers: Vec<Waker> = state.until_written.beyond(from).collect();
+        wakers.extend(state.until_durable.beyond(from));
+        Wake::new(wakers, Ring::both())
     }
 
-    /// Publishes how far the log is; returns who is to be woken, outside the lock.
-    pub(crate) fn advance(&self, state: &mut State, written: Lsn, durable: Lsn) -> Vec<Waker> {
+    /// Publishes how far the log is; returns whose wakers are to be woken, outside the lock.
+    pub(crate) fn advance(
+        &self,
+        state: &mut State,
+        written: Lsn,
+        receipt: (Lsn, u64),
+    ) -> Vec<Waker> {
         let mut woken = Vec::new();
         if written > state.written {
             state.written = written;
             woken.extend(state.until_written.reached(written));
         }
+        let (durable, _) = receipt;
         if durable > self.durable() {
-            self.durable.store(durable.get(), Ordering::Release);
+            state.receipt = receipt;
+            self.durable.store(durable.get(), Ordering::SeqCst);
             woken.extend(state.until_durable.reached(durable));
+            if state.heir.is_some_and(|until| durable >= until) {
+                self.turn.notify_all();
+            }
         }
         woken
     }
 
+    pub(crate) fn wake(&self, wake: Wake) {
+        self.bells.ring(wake.ring);
+        wake.wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The driver was put back, and there may be work left: wakes who goes on.
+    pub(crate) fn hand_over(&self, state: &State) {
+        if state.heir.is_some() {
+            self.turn.notify_all();
+        } else {
+            self.work.notify_one();
+        }
+    }
+
     /// G5: the handle is finished. Everyone who waits is told.
     pub(crate) fn poison(&self, cause: StorageError) {
-        let woken = {
+        let wake = {
             let mut state = self.state.lock();
             state.failure.get_or_insert(cause);
             state.queue.clear();
             state.queued_bytes = 0;
             self.everyone(&mut state)
         };
-        woken.into_iter().for_each(Waker::wake);
+        self.wake(wake);
     }
 
-    /// Every waker, and both condition variables.
-    pub(crate) fn everyone(&self, state: &mut State) -> Vec<Waker> {
+    /// Everyone who waits for anything.
+    pub(crate) fn everyone(&self, state: &mut State) -> Wake {
+        if let Some(cause) = &state.failure {
+            self.failures.fetch_add(1, Ordering::SeqCst);
+            for request in state.requests.drain(..) {
+                request.reply.give(Err(self.poisoned(cause)));
+            }
+        }
         self.room.notify_all();
         self.work.notify_all();
-        let mut woken: Vec<Waker> = state.until_written.all().collect();
-        woken.extend(state.until_durable.all());
-        woken
+        self.turn.notify_all();
+        let mut wakers: Vec<Waker> = state.until_written.all().collect();
+        wakers.extend(state.until_durable.all());
+        Wake::new(wakers, Ring::both())
+    }
+
+    /// Whether a durable append has come to an end, without the lock.
+    pub(crate) fn outcome(&self, generation: &Generation, end: Lsn) -> Option<Result<()>> {
+        if self.durable() >= end {
+            // Looked at after the LSN: a cancelled one is reached by another append later.
+            return Some(generation.cancelled(end).map_or(Ok(()), Err));
+        }
+        if let Some(why) = generation.cancelled(end) {
+            return Some(Err(why));
+        }
+        if self.failures.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        let state = self.state.lock();
+        let cause = state.failure.as_ref()?;
+        let reached = self.durable() >= end;
+        Some(if reached {
+            Ok(())
+        } else {
+            Err(self.poisoned(cause))
+        })
     }
 
     /// The segment that holds `lsn`, or the one that will.
-    pub(crate) fn segment_of(&self, lsn: Lsn) -> Option<SegmentInfo> {
-        let state = self.state.lock();
-        let after = state
-            .segments
-            .partition_point(|segment| segment.header.first <= lsn);
-        state.segments.get(after.checked_sub(1)?).copied()
+    pub(crate) fn segment_of(&self, lsn: Lsn) -> Result<Option<SegmentInfo>> {
+        let known = self.state.lock().segments.of(lsn).cloned();
+        known.map(|known| self.info(&known)).transpose()
     }
 
     /// What is known of a segment, and of the one after it.
     pub(crate) fn segment_and_next(
         &self,
         id: SegmentId,
-    ) -> (Option<SegmentInfo>, Option<SegmentInfo>) {
-        let state = self.state.lock();
-        let at = state
-            .segments
-            .partition_point(|segment| segment.header.segment < id);
-        let here = state
-            .segments
-            .get(at)
-            .filter(|found| found.header.segment == id);
-        let after = state
-            .segments
-            .partition_point(|segment| segment.header.segment <= id);
-        (here.copied(), state.segments.get(after).copied())
+    ) -> Result<(Option<SegmentInfo>, Option<SegmentInfo>)> {
+        let (here, after) = {
+            let state = self.state.lock();
+            let (here, after) = (state.segments.get(id), state.segments.after(id));
+            (here.cloned(), after.cloned())
+        };
+        let here = here.map(|known| self.info(&known)).transpose()?;
+        let after = after.map(|known| self.info(&known)).transpose()?;
+        Ok((here, after))
+    }
+
+    /// The segment's header; read now if it has not been, and checked against its neighbours.
+    pub(crate) fn info(&self, known: &Known) -> Result<SegmentInfo> {
+        if let Some(info) = &known.info {
+            return Ok(**info);
+        }
+        let info = layout::load(&self.storage, known, self.log)?;
+        let mut state = self.state.lock();
+        let segments = &mut state.segments;
+        let before = segments.before(known.id).map(|before| before.id);
+        if before.is_some_and(|before| before != info.header.previous) {
+            return Err(layout::lost_before(&info.header, "the segment is missing"));
+        }
+        if let Some(known) = segments.get_mut(known.id) {
+            known.info.get_or_insert_with(|| Box::new(info));
+        }
+        Ok(info)
     }
 
     pub(crate) fn move_hold(&self, from: Lsn, to: Lsn) {

@@ -2,21 +2,21 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-
+use crate::bells::Bells;
 use crate::block::block_on;
 use crate::driver::{Driver, LAZY_BYTES, committer_thread};
 use crate::recovery::{self, Recovery};
 use crate::retention::{Hold, Retention};
-use crate::shared::{Shared, State, Stats};
+use crate::shared::{Shared, State, Stats, Taken};
+use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard};
+use crate::truncate::Truncations;
 use crate::waiters::Waiters;
 use crate::{
-    Append, Commit, Durability, Error, Identity, Lsn, Options, Reader, Result, Storage,
+    Append, Commit, Durability, Error, Identity, Lsn, Options, Reader, Receipt, Result, Storage,
     StorageError, Tail,
 };
 
@@ -37,14 +37,15 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct Wal {
-    handle: Arc<Handle>,
+    pub(crate) handle: Arc<Handle>,
 }
 
 /// Ends the committer thread when the last clone is gone.
 #[derive(Debug)]
-struct Handle {
-    shared: Arc<Shared>,
+pub(crate) struct Handle {
+    pub(crate) shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    process: u32,
 }
 
 impl Wal {
@@ -68,6 +69,7 @@ impl Wal {
             let _ = block_on(storage.resign());
         })?;
         let report = opened.report;
+        let receipt = opened.committer.receipt();
         let shared = Arc::new_cyclic(|weak: &Weak<Shared>| Shared {
             storage,
             log: report.log,
@@ -80,8 +82,14 @@ impl Wal {
                 generation: Arc::default(),
                 written: report.end,
                 sync_to: Lsn::ZERO,
-                retention: Retention::new(report.oldest),
+                retention: Retention::new(report.oldest, &report.holds),
                 segments: opened.segments,
+                receipt,
+                requests: VecDeque::new(),
+                paused: false,
+                truncations: Truncations::default(),
+                group: 0,
+                heir: None,
                 failure: None,
                 closing: false,
                 closed: false,
@@ -97,6 +105,10 @@ impl Wal {
             }),
             work: Condvar::new(),
             room: Condvar::new(),
+            turn: Condvar::new(),
+            bells: Bells::default(),
+            failures: AtomicU64::new(0),
+            truncated: AtomicU64::new(0),
             options,
         });
         let for_thread = Arc::clone(&shared);
@@ -105,8 +117,16 @@ impl Wal {
             .spawn(move || committer_thread(&for_thread))
             .map_err(|cause| StorageError::io("starting the committer thread", cause))?;
         let thread = Mutex::new(Some(thread));
-        let handle = Arc::new(Handle { shared, thread });
-        Ok((Wal { handle }, report))
+        let handle = Arc::new(Handle {
+            shared,
+            thread,
+            process: std::process::id(),
+        });
+        let wal = Wal { handle };
+        if let Some(receipt) = &wal.handle.shared.options.receipt {
+            wal.check(receipt)?;
+        }
+        Ok((wal, report))
     }
 
     /// What an open would find in `storage`. Changes nothing and needs no lock, so the log may
@@ -135,7 +155,7 @@ impl Wal {
     /// As for [`Wal::append`].
     pub fn append_with(&self, append: impl Into<Append>, durability: Durability) -> Result<Commit> {
         let shared = &self.handle.shared;
-        let (lsns, state) = shared.enqueue(append.into(), durability)?;
+        let (taken, state) = shared.enqueue(append.into(), durability)?;
         // What is only to be accepted waits a moment for company, so the committer thread is
         // woken for the first of a group, and when the group is large; not for each.
         let first = state.queue.len() == 1;
@@ -143,41 +163,30 @@ impl Wal {
         if state.driver.is_some() && (durability == Durability::Durable || first || large) {
             shared.work.notify_one();
         }
-        let generation = Arc::clone(&state.generation);
         drop(state);
-        Ok(Commit::new(
-            Arc::clone(shared),
-            lsns,
-            durability,
-            generation,
-        ))
+        Ok(Commit::new(Arc::clone(shared), taken, durability))
     }
 
     /// Appends records atomically and blocks until they are durable. When no other append is
     /// under way, the calling thread does the I/O itself: the fastest way for a lone writer.
+    /// Of many callers, one does it for all who came while the one before was at it.
     ///
     /// # Errors
     /// As for [`Wal::append`]; [`Error::Poisoned`] also if the write or sync fails;
     /// [`Error::Full`].
     pub fn commit(&self, append: impl Into<Append>) -> Result<Range<Lsn>> {
         let shared = &self.handle.shared;
-        let (lsns, mut state) = shared.enqueue(append.into(), Durability::Durable)?;
-        let generation = Arc::clone(&state.generation);
+        let (taken, state) = shared.enqueue(append.into(), Durability::Durable)?;
         let inline = shared.options.linger.is_zero() && shared.storage.limits().in_flight == 1;
-        if let Some(driver) = inline.then(|| state.driver.take()).flatten() {
-            drop(state);
-            let (state, _) = driver.run(shared, Some(lsns.end));
-            let synced = state.sync_to <= shared.durable();
-            if !(state.queue.is_empty() && state.timed && synced) || state.closing {
-                shared.work.notify_one();
-            }
+        if inline {
+            drive_or_join(shared, state, taken.lsns.end);
         } else {
             if state.driver.is_some() {
                 shared.work.notify_one();
             }
             drop(state);
         }
-        Commit::new(Arc::clone(shared), lsns, Durability::Durable, generation).wait()
+        Commit::new(Arc::clone(shared), taken, Durability::Durable).wait()
     }
 
     /// Blocks until everything that was appended before this call is durable; returns the
@@ -187,7 +196,7 @@ impl Wal {
     /// [`Error::Poisoned`], [`Error::Closed`].
     pub fn sync(&self) -> Result<Lsn> {
         let shared = &self.handle.shared;
-        let (target, generation) = {
+        let taken = {
             let mut state = shared.state.lock();
             let target = state.next;
             if shared.durable() < target {
@@ -195,15 +204,15 @@ impl Wal {
                 state.sync_to = target;
                 shared.work.notify_all();
             }
-            (target, Arc::clone(&state.generation))
+            Taken {
+                lsns: target..target,
+                generation: Arc::clone(&state.generation),
+                group: state.group,
+                placed: None,
+            }
         };
-        Commit::new(
-            Arc::clone(shared),
-            target..target,
-            Durability::Durable,
-            generation,
-        )
-        .wait()?;
+        let commit = Commit::new(Arc::clone(shared), taken, Durability::Durable);
+        block_on(commit)?;
         Ok(self.durable())
     }
 
@@ -219,15 +228,66 @@ impl Wal {
     /// # Errors
     /// [`Error::Poisoned`].
     pub fn wait_durable(&self, until: Lsn, limit: Duration) -> Result<Lsn> {
-        let shared = Arc::clone(&self.handle.shared);
-        // A generation of its own: it waits for the LSN, whoever gets it.
-        let generation = Arc::default();
-        let waited =
-            Commit::new(shared, until..until, Durability::Durable, generation).wait_timeout(limit);
-        match waited {
+        match self.reached(until).wait_timeout(limit) {
             Ok(_) | Err(Error::Timeout(_)) => Ok(self.durable()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Ready when every record below `until` is durable, whoever appends them. A way to watch
+    /// the durable LSN: wait for `durable() + 1`, again and again. Asks for no sync.
+    pub fn reached(&self, until: Lsn) -> Commit {
+        // A generation of its own: it waits for the LSN, whoever gets it.
+        let taken = Taken {
+            lsns: until..until,
+            generation: Arc::default(),
+            group: 0,
+            placed: None,
+        };
+        Commit::watching(Arc::clone(&self.handle.shared), taken)
+    }
+
+    /// Proof of how far the log is durable, for the caller to keep elsewhere (G4).
+    #[must_use]
+    pub fn receipt(&self) -> Receipt {
+        let shared = &self.handle.shared;
+        let (lsn, chain) = shared.state.lock().receipt;
+        Receipt {
+            log: shared.log,
+            lsn,
+            chain,
+        }
+    }
+
+    /// Cancels appends that are still queued, and gives their LSNs out again: every append with
+    /// a record at or above `to`, newest first, until one is met that is being written or is
+    /// stored already. Returns the LSN that the next append gets. Commits of cancelled appends
+    /// fail with [`Error::Rewound`].
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], [`Error::Closed`].
+    pub fn rewind(&self, to: Lsn) -> Result<Lsn> {
+        let shared = &self.handle.shared;
+        let (end, wake) = {
+            let mut state = shared.state.lock();
+            shared.check_open(&state)?;
+            let mut end = state.next;
+            for append in state.queue.iter().rev() {
+                if end <= to {
+                    break;
+                }
+                end = Lsn::new(end.get().saturating_sub(append.lengths.len() as u64));
+            }
+            if end == state.next {
+                return Ok(end);
+            }
+            (
+                end,
+                shared.cancel(&mut state, end, Error::Rewound { to: end }),
+            )
+        };
+        shared.wake(wake);
+        Ok(end)
     }
 
     /// The oldest record that can be read.
@@ -249,11 +309,7 @@ impl Wal {
         let durable = self.durable();
         let state = self.handle.shared.state.lock();
         let floor = state.retention.floor();
-        let mut firsts = state
-            .segments
-            .iter()
-            .rev()
-            .map(|segment| segment.header.first);
+        let mut firsts = state.segments.iter().rev().map(|known| known.first);
         firsts
             .find(|first| *first < durable)
             .unwrap_or(floor)
@@ -344,18 +400,69 @@ impl Wal {
     /// # Errors
     /// [`Error::Poisoned`] if a write or sync failed, now or earlier.
     pub fn close(self) -> Result<()> {
-        self.handle.close()
+        self.handle.close(None)
+    }
+
+    /// As [`Wal::close`], for at most `limit`. If the time is up the log goes on closing; it
+    /// gives up the writer's role when it has, or with the process.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; as for [`Wal::close`].
+    pub fn close_timeout(self, limit: Duration) -> Result<()> {
+        self.handle.close(Some(limit))
+    }
+}
+
+/// Drives the log until `until` is durable, if it is this caller's turn; waits for its turn if
+/// nobody else does.
+fn drive_or_join<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>, until: Lsn) {
+    loop {
+        if let Some(driver) = state.driver.take() {
+            drop(state);
+            let driven = driver.run(shared, Some(until));
+            let state = driven.state;
+            let synced = state.sync_to <= shared.durable();
+            let quiet = state.queue.is_empty() && state.timed && synced;
+            if !quiet || state.closing || state.heir.is_some() || !state.requests.is_empty() {
+                shared.hand_over(&state);
+            }
+            drop(state);
+            shared.wake(driven.due);
+            return;
+        }
+        if state.heir.is_some() {
+            return;
+        }
+        state.heir = Some(until);
+        shared.turn.wait(&mut state);
+        state.heir = None;
+        let over = shared.durable() >= until || state.next < until || state.failure.is_some();
+        if over {
+            if state.driver.is_some() {
+                shared.hand_over(&state);
+            }
+            return;
+        }
     }
 }
 
 impl Handle {
-    fn close(&self) -> Result<()> {
+    fn close(&self, limit: Option<Duration>) -> Result<()> {
         let shared = &self.shared;
+        if std::process::id() != self.process {
+            return Ok(()); // a fork: thread, files and lock are the parent's
+        }
         {
             let mut state = shared.state.lock();
             state.closing = true;
             shared.work.notify_all();
             shared.room.notify_all();
+            let deadline = limit.map(|limit| (Instant::now() + limit, limit));
+            while let Some((deadline, limit)) = deadline.filter(|_| !state.closed) {
+                if shared.room.wait_until(&mut state, deadline).timed_out() && !state.closed {
+                    return Err(Error::Timeout(limit));
+                }
+            }
         }
         // The committer thread does not panic; if it did, what is not durable stays so.
         let joined = self.thread.lock().take().map(JoinHandle::join);
@@ -373,6 +480,6 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         // There is nobody left to tell; `close` is the call that reports.
-        let _ = self.close();
+        let _ = self.close(None);
     }
 }

@@ -178,17 +178,17 @@ mod tests {
         let file = base.path().join("000000000001-00000000000000000000.wal");
         let bytes = fs::read(&file).unwrap();
         let mut damaged = bytes.clone();
-        damaged[2 * 4096 + 90] ^= 1;
+        damaged[20] ^= 1; // within the segment header
         fs::write(&file, &damaged).unwrap();
-        assert!(refusal().contains("records 1..3 are lost"), "{}", refusal());
+        assert!(refusal().contains("are lost"), "{}", refusal());
         assert_eq!(fs::read(&file).unwrap(), damaged, "left as it was");
 
         let mut newer = bytes;
-        newer[8] = 2;
+        newer[8] = 99;
         let sum = crc32c(&newer[..156]).to_le_bytes();
         newer[156..160].copy_from_slice(&sum);
         fs::write(&file, &newer).unwrap();
-        assert!(refusal().contains("format version 2"), "{}", refusal());
+        assert!(refusal().contains("format version 99"), "{}", refusal());
     }
 
     fn crc32c(bytes: &[u8]) -> u32 {

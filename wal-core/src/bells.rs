@@ -1,0 +1,77 @@
+//! How blocked callers wait for a group commit.
+//!
+//! All who joined one group sleep on one word and are woken by one system call, without a
+//! lock. Groups take turns on two words, so that a wake does not disturb those who wait for
+//! the next group.
+//!
+//! No wake-up is lost: a sleeper counts itself before it sleeps, and the kernel puts it to
+//! sleep only while the word is as it was before the sleeper looked. Whoever rings changes
+//! the word before it looks for sleepers.
+
+use crate::sync::{AtomicU32, Ordering, wait, wake_all};
+
+/// The two words.
+#[derive(Debug, Default)]
+pub(crate) struct Bells([Bell; 2]);
+
+#[derive(Debug, Default)]
+struct Bell {
+    rings: AtomicU32,
+    sleepers: AtomicU32,
+}
+
+/// Which bells are to ring.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Ring([bool; 2]);
+
+impl Ring {
+    pub(crate) fn add(&mut self, group: u32) {
+        let [even, odd] = &mut self.0;
+        *(if group.is_multiple_of(2) { even } else { odd }) = true;
+    }
+
+    pub(crate) fn merge(&mut self, other: Ring) {
+        for (ring, more) in self.0.iter_mut().zip(other.0) {
+            *ring |= more;
+        }
+    }
+
+    pub(crate) fn both() -> Self {
+        Ring([true; 2])
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == [false; 2]
+    }
+}
+
+impl Bells {
+    fn of(&self, group: u32) -> &Bell {
+        let [even, odd] = &self.0;
+        if group.is_multiple_of(2) { even } else { odd }
+    }
+
+    /// Sleeps until `ready` has something to say; looks again whenever the group's bell rings.
+    pub(crate) fn sleep_until<T>(&self, group: u32, mut ready: impl FnMut() -> Option<T>) -> T {
+        let bell = self.of(group);
+        loop {
+            let seen = bell.rings.load(Ordering::SeqCst);
+            if let Some(outcome) = ready() {
+                return outcome;
+            }
+            bell.sleepers.fetch_add(1, Ordering::SeqCst);
+            wait(&bell.rings, seen);
+            bell.sleepers.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Wakes everyone who sleeps on these words.
+    pub(crate) fn ring(&self, ring: Ring) {
+        for (bell, _) in self.0.iter().zip(ring.0).filter(|(_, ring)| *ring) {
+            bell.rings.fetch_add(1, Ordering::SeqCst);
+            if bell.sleepers.load(Ordering::SeqCst) > 0 {
+                wake_all(&bell.rings);
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The segments of an open log: names at first, headers when they are needed.
+//!
+//! Opening reads the newest few headers only, so that a log of ten thousand segments opens
+//! as fast as one of ten. What a header says is checked when it is read (G4).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::index::Index;
+use crate::segment::SegmentHeader;
+use crate::sync::Mutex;
+use crate::{Lsn, SegmentId};
+
+/// So many segments keep their index in memory; the others' is read from their footers.
+const INDEXES: usize = 8;
+
+/// A segment whose header was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SegmentInfo {
+    pub(crate) header: SegmentHeader,
+    /// Where its last frame ends, as far as is known.
+    pub(crate) end: u64,
+}
+
+/// A segment of the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) id: SegmentId,
+    pub(crate) first: Lsn,
+    pub(crate) info: Option<Box<SegmentInfo>>,
+    pub(crate) index: Option<Arc<Mutex<Index>>>,
+}
+
+impl Known {
+    /// Only the name.
+    pub(crate) fn named(id: SegmentId, first: Lsn) -> Self {
+        Known {
+            id,
+            first,
+            info: None,
+            index: None,
+        }
+    }
+
+    /// With its header.
+    pub(crate) fn read(info: SegmentInfo) -> Self {
+        Known {
+            info: Some(Box::new(info)),
+            ..Known::named(info.header.segment, info.header.first)
+        }
+    }
+}
+
+/// All of them, oldest first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Segments(VecDeque<Known>);
+
+impl Segments {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Known> {
+        self.0.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn oldest(&self) -> Option<&Known> {
+        self.0.front()
+    }
+
+    pub(crate) fn newest(&self) -> Option<&Known> {
+        self.0.back()
+    }
+
+    pub(crate) fn newest_mut(&mut self) -> Option<&mut Known> {
+        self.0.back_mut()
+    }
+
+    pub(crate) fn push_oldest(&mut self, segment: Known) {
+        self.0.push_front(segment);
+    }
+
+    /// Adds a segment that was just begun.
+    pub(crate) fn push(&mut self, segment: Known) {
+        self.0.push_back(segment);
+        let stale = self.0.len().checked_sub(INDEXES + 1);
+        if let Some(known) = stale.and_then(|stale| self.0.get_mut(stale)) {
+            known.index = None;
+        }
+    }
+
+    /// The segment that holds `lsn`, or the one that will.
+    pub(crate) fn of(&self, lsn: Lsn) -> Option<&Known> {
+        self.0.get(self.place_of(lsn)?)
+    }
+
+    /// The segments from the one that holds `lsn` on.
+    pub(crate) fn since(&self, lsn: Lsn) -> impl DoubleEndedIterator<Item = &Known> {
+        self.0.iter().skip(self.place_of(lsn).unwrap_or(0))
+    }
+
+    fn place_of(&self, lsn: Lsn) -> Option<usize> {
+        let after = self.0.partition_point(|known| known.first <= lsn);
+        after.checked_sub(1)
+    }
+
+    pub(crate) fn get(&self, id: SegmentId) -> Option<&Known> {
+        self.0.get(self.place(id)?)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: SegmentId) -> Option<&mut Known> {
+        let place = self.place(id)?;
+        self.0.get_mut(place)
+    }
+
+    /// The one after `id`.
+    pub(crate) fn after(&self, id: SegmentId) -> Option<&Known> {
+        self.0.get(self.0.partition_point(|known| known.id <= id))
+    }
+
+    /// The one before `id`.
+    pub(crate) fn before(&self, id: SegmentId) -> Option<&Known> {
+        let at = self.0.partition_point(|known| known.id < id);
+        self.0.get(at.checked_sub(1)?)
+    }
+
+    /// Keeps the index of an older segment, instead of another older one's.
+    pub(crate) fn remember(&mut self, id: SegmentId, index: &Arc<Mutex<Index>>) {
+        let newest = self.0.len().saturating_sub(INDEXES);
+        let older = self.0.iter_mut().take(newest);
+        let kept: Vec<&mut Known> = older.filter(|known| known.index.is_some()).collect();
+        if kept.len() >= INDEXES {
+            kept.into_iter().for_each(|known| known.index = None);
+        }
+        if let Some(known) = self.get_mut(id) {
+            known.index = Some(Arc::clone(index));
+        }
+    }
+
+    fn place(&self, id: SegmentId) -> Option<usize> {
+        self.0.binary_search_by_key(&id, |known| known.id).ok()
+    }
+
+    /// Takes out every segment below `id`.
+    pub(crate) fn take_before(&mut self, id: SegmentId) -> Vec<Known> {
+        let count = self.0.partition_point(|known| known.id < id);
+        self.0.drain(..count).collect()
+    }
+
+    /// Takes out every segment above `id`.
+    pub(crate) fn take_after(&mut self, id: SegmentId) -> Vec<Known> {
+        let keep = self.0.partition_point(|known| known.id <= id);
+        self.0.drain(keep..).collect()
+    }
+}
