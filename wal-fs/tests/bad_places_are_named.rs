@@ -64,7 +64,7 @@ fn a_newer_format_is_refused_and_the_log_left_as_it_was() {
     wal.close().unwrap();
     let file = segment_files(dir.path()).pop().unwrap();
     let mut bytes = fs::read(&file).unwrap();
-    bytes[8..10].copy_from_slice(&2u16.to_le_bytes());
+    bytes[8..10].copy_from_slice(&99u16.to_le_bytes());
     let sum = crc32c(&bytes[..156]);
     bytes[156..160].copy_from_slice(&sum.to_le_bytes());
     fs::write(&file, &bytes).unwrap();
@@ -73,8 +73,8 @@ fn a_newer_format_is_refused_and_the_log_left_as_it_was() {
         matches!(
             error,
             Error::NewerFormat {
-                found: 2,
-                known: 1,
+                found: 99,
+                known: 2,
                 ..
             }
         ),
