@@ -42,7 +42,7 @@ pub(crate) struct Queued {
 }
 
 /// A write to be performed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Write {
     pub(crate) id: u64,
     pub(crate) at: Position,
@@ -100,6 +100,8 @@ pub(crate) struct Start {
     pub(crate) durable: Lsn,
     pub(crate) released: Lsn,
     pub(crate) holds: Holds,
+    /// The first segment is to say that what lay there before was given up.
+    pub(crate) truncates: bool,
     /// The latest time that stands in the log.
     pub(crate) time: i64,
 }
@@ -181,7 +183,7 @@ impl Committer {
             shape,
             segment: None,
             unsealed: None,
-            truncates: false,
+            truncates: start.truncates,
             next: start.next,
             chain: start.chain,
             written: start.next,
@@ -397,6 +399,7 @@ impl Committer {
             released: self.released,
             time: self.time,
             segment,
+            begins: false,
         }
     }
 
@@ -478,7 +481,10 @@ impl Committer {
             }
         };
         let ends = frame.end();
-        let note = self.note(kind, segment.id);
+        let note = Note {
+            begins: ahead > 0,
+            ..self.note(kind, segment.id)
+        };
         bytes.extend(frame.finish(note, segment.seed, segment.offset));
         ends
     }
@@ -493,7 +499,10 @@ impl Committer {
         if !self.holds.is_empty() {
             let holds = attachment::holds_only(&self.holds);
             let frame = FrameBuilder::with_attachment(self.next, self.chain, holds);
-            let note = self.note(Kind::Holds, segment.id);
+            let note = Note {
+                begins: true,
+                ..self.note(Kind::Holds, segment.id)
+            };
             let mut frame = BytesMut::from(
                 frame
                     .finish(note, segment.seed, segment.offset)
@@ -694,6 +703,7 @@ mod tests {
             durable: Lsn::ZERO,
             released: Lsn::ZERO,
             holds: Holds::new(),
+            truncates: false,
             time: 0,
         };
         let limits = Limits {

@@ -420,6 +420,7 @@ impl Driver {
             state.paused = true;
             let wake = shared.cancel(&mut state, to, Error::Truncated { to });
             state.truncations.add(to);
+            state.retention.truncate(to);
             shared.truncated.fetch_add(1, Ordering::SeqCst);
             state.receipt = kept.receipt();
             state.written = state.receipt.0;

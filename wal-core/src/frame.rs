@@ -20,6 +20,8 @@ pub(crate) const HEADER_BYTES: usize = 80;
 pub(crate) const ENTRY_BYTES: usize = 8;
 /// The first four bytes of every frame.
 const MAGIC: [u8; 4] = *b"WALf";
+/// Flag: the frame was stored together with its segment's header.
+const BEGINS: u8 = 1;
 
 /// What a frame is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,6 +91,8 @@ impl Kind {
 pub(crate) struct FrameHeader {
     pub(crate) kind: Kind,
     pub(crate) codec: Codec,
+    /// Stored by the append that began the segment.
+    pub(crate) begins: bool,
     pub(crate) records: u32,
     pub(crate) table_crc: u32,
     pub(crate) payload_bytes: u64,
@@ -109,7 +113,8 @@ impl FrameHeader {
     pub(crate) fn encode(&self, seed: u32, offset: u64) -> [u8; HEADER_BYTES] {
         let mut out = BytesMut::with_capacity(HEADER_BYTES);
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[self.kind.code(), self.codec.code(), 0, 0]);
+        let flags = u8::from(self.begins) * BEGINS;
+        out.extend_from_slice(&[self.kind.code(), self.codec.code(), flags, 0]);
         out.extend_from_slice(&self.records.to_le_bytes());
         out.extend_from_slice(&self.table_crc.to_le_bytes());
         for field in [
@@ -146,16 +151,24 @@ impl FrameHeader {
         let kind = kind.ok_or("frame of an unknown kind")?;
         let codec = fields.u8().and_then(Codec::from_code);
         let codec = codec.ok_or("frame is stored in an unknown way")?;
-        if fields.bytes() != Some([0; 2]) {
-            return Err("frame header has an unknown flag");
-        }
-        Self::decode_fields(kind, codec, &mut fields).ok_or(SHORT)
+        let begins = match fields.bytes() {
+            Some([0, 0]) => false,
+            Some([BEGINS, 0]) => true,
+            _ => return Err("frame header has an unknown flag"),
+        };
+        let header = Self::decode_fields(kind, &mut fields).ok_or(SHORT)?;
+        Ok(FrameHeader {
+            codec,
+            begins,
+            ..header
+        })
     }
 
-    fn decode_fields(kind: Kind, codec: Codec, fields: &mut Fields<'_>) -> Option<Self> {
+    fn decode_fields(kind: Kind, fields: &mut Fields<'_>) -> Option<Self> {
         Some(FrameHeader {
             kind,
-            codec,
+            codec: Codec::Plain,
+            begins: false,
             records: fields.u32()?,
             table_crc: fields.u32()?,
             payload_bytes: fields.u64()?,
@@ -472,6 +485,7 @@ impl FrameBuilder {
         let header = FrameHeader {
             kind: note.kind,
             codec: self.codec,
+            begins: note.begins,
             records: self.records,
             table_crc: self.table_crc(note.kind),
             payload_bytes: self.payload_bytes,
@@ -508,14 +522,17 @@ pub(crate) struct Note {
     pub(crate) released: Lsn,
     pub(crate) time: i64,
     pub(crate) segment: SegmentId,
+    pub(crate) begins: bool,
 }
 
-/// Whether these bytes begin like a frame of this segment. No proof, only
-/// [`FrameHeader::decode`] is one; but that needs the segment's header.
+/// Whether these bytes look like a frame of this segment that was stored after the segment
+/// had begun. No proof, only [`FrameHeader::decode`] is one; but that needs the segment's header.
 pub(crate) fn claims_segment(bytes: &[u8], segment: SegmentId) -> bool {
+    const FLAGS_AT: usize = 6;
     const SEGMENT_AT: usize = 64;
     let claimed = bytes.get(SEGMENT_AT..).and_then(|rest| Fields(rest).u64());
-    bytes.starts_with(&MAGIC) && claimed == Some(segment.get())
+    let begins = bytes.get(FLAGS_AT).is_some_and(|flags| flags & BEGINS != 0);
+    bytes.starts_with(&MAGIC) && claimed == Some(segment.get()) && !begins
 }
 
 #[cfg(test)]
@@ -542,6 +559,7 @@ mod tests {
             released: Lsn::ZERO,
             time: 5,
             segment: SegmentId::new(1),
+            begins: false,
         };
         frame.finish(note, seed, offset).concat().into()
     }
@@ -602,6 +620,7 @@ mod tests {
             let header = FrameHeader {
                 kind: Kind::Records,
                 codec: Codec::Plain,
+                begins: false,
                 records,
                 table_crc: crc(&rest),
                 payload_bytes,

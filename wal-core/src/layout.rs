@@ -376,7 +376,7 @@ pub(crate) fn lost_before(next: &SegmentHeader, reason: &str) -> Error {
 }
 
 /// A segment whose header does not verify is a leftover of its own first append, unless a
-/// second frame of this segment stands in it: then the first was stored, and the header is
+/// frame of a later append stands in it: then the first was stored, and the header is
 /// damaged. Frames of the file's earlier uses claim other segments.
 fn refuse_if_acknowledged(storage: &Arc<dyn Storage>, id: SegmentId, reason: &str) -> Result<()> {
     let bytes = block_on(storage.length(id))?;

@@ -118,7 +118,8 @@ impl Wal {
             let mut state = shared.state.lock();
             shared.check_open(&state)?;
             if to == state.next {
-                return Ok(());
+                drop(state);
+                return self.sync().map(|_| ());
             }
             state.requests.push_back(Request {
                 work: Work::Truncate(to),

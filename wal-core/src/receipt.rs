@@ -85,6 +85,8 @@ impl Receipt {
             })
         };
         match log {
+            // Of an empty log: nothing was durable, not even its identity.
+            _ if self.lsn == Lsn::ZERO => Ok(()),
             Some(log) if log != self.log => lost(
                 Lsn::ZERO..self.lsn,
                 format!("the receipt is of log {}, but this is log {log}", self.log),

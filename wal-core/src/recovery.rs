@@ -28,7 +28,7 @@ use crate::shared::Stats;
 use crate::storage::Sync;
 use crate::{
     Compression, Epoch, Error, Identity, Lsn, Options, Position, Receipt, Result, SegmentId,
-    Storage, Writer,
+    Storage, StorageError, Writer,
 };
 
 /// What an open found.
@@ -164,6 +164,7 @@ pub(crate) fn recover(
         durable: cut.map_or(Lsn::ZERO, |cut| cut.at.lsn),
         released: walk.released,
         holds: walk.holds.clone(),
+        truncates: walk.truncates && walk.unproven,
         time: walk.time.max(layout.created()),
     };
     let shape = Shape {
@@ -178,6 +179,9 @@ pub(crate) fn recover(
     };
     if let Some(cut) = cut {
         opened.copy(storage, &layout, cut, walk.end)?;
+    }
+    if walk.unproven && !opened.committer.has_written() {
+        opened.note_again(storage, walk.truncates)?;
     }
     for leftover in layout.leftovers(cut.map(|cut| cut.at.segment)) {
         block_on(storage.delete(leftover))?;
@@ -195,6 +199,11 @@ struct Walk {
     released: Lsn,
     clean: bool,
     holds: Holds,
+    /// Whether no frame proves yet that these holds, or a truncation, are durable: a writer
+    /// begins none before they are.
+    unproven: bool,
+    /// The newest segment gave up what lay there before.
+    truncates: bool,
     /// The latest time seen.
     time: i64,
     /// Why the walk ended, where a record should have been.
@@ -235,6 +244,8 @@ impl Walk {
             released: layout.released(),
             clean: false,
             holds: Holds::new(),
+            unproven: false,
+            truncates: false,
             time: 0,
             stopped: "the log is empty",
             dropped_bytes: 0,
@@ -277,6 +288,8 @@ impl Walk {
             }
             // A segment begins with the holds, if there are any.
             self.holds = Holds::new();
+            self.truncates = segment.header.truncates;
+            self.unproven = self.truncates;
             let mut walker = Walker::new(Arc::clone(storage), segment.header, segment.end);
             self.segment(&mut walker)?;
         }
@@ -327,7 +340,9 @@ impl Walk {
         self.sealed = header.kind == Kind::Seal;
         self.verified_bytes += header.bytes().unwrap_or(0);
         self.time = self.time.max(header.time);
+        self.unproven &= header.begins;
         if matches!(header.kind, Kind::Holds | Kind::Close) {
+            self.unproven = true;
             let attached = frame.attachment().and_then(|it| Attachment::decode(it));
             self.holds = attached.unwrap_or_default().holds;
         }
@@ -455,6 +470,22 @@ impl Opened {
         // full disk there would be no room for it.
         let mark = self.committer.mark(Kind::Mark, Sync::Yes, now_micros());
         self.write(storage, mark)
+    }
+
+    /// Stores anew that the log was truncated, and the named holds, before anyone relies on it
+    /// (G5). On a full disk holds stay where they are: if they are not durable there, a power
+    /// loss brings back the ones before.
+    fn note_again(&mut self, storage: &Arc<dyn Storage>, truncates: bool) -> Result<()> {
+        let mark = self.committer.mark(Kind::Holds, Sync::Yes, now_micros());
+        let kept = mark.clone();
+        match self.write(storage, mark) {
+            Err(Error::Storage(StorageError::Full(_))) if !truncates => {
+                self.segments.pop();
+                self.committer.revert(&kept);
+                Ok(())
+            }
+            written => written,
+        }
     }
 
     fn copy_frame(&mut self, storage: &Arc<dyn Storage>, frame: &Frame) -> Result<()> {

@@ -49,6 +49,11 @@ impl Retention {
         self.update();
     }
 
+    /// What was released beyond `to`, but held, is no longer there; other records will be.
+    pub(crate) fn truncate(&mut self, to: Lsn) {
+        self.released = self.released.min(to);
+    }
+
     pub(crate) fn hold(&mut self, from: Lsn) {
         *self.holds.entry(from).or_default() += 1;
     }

@@ -231,6 +231,7 @@ mod tests {
             released: Lsn::ZERO,
             time: 0,
             segment: SegmentId::new(1),
+            begins: false,
         };
         let mut bytes = frame.finish(note, header().frame_seed(), offset).concat();
         bytes.resize(4096, 0);

@@ -89,6 +89,11 @@ impl Segments {
         }
     }
 
+    /// Takes back the newest.
+    pub(crate) fn pop(&mut self) -> Option<Known> {
+        self.0.pop_back()
+    }
+
     /// The segment that holds `lsn`, or the one that will.
     pub(crate) fn of(&self, lsn: Lsn) -> Option<&Known> {
         self.0.get(self.place_of(lsn)?)
