@@ -33,6 +33,7 @@
 
 mod append;
 mod attachment;
+mod backup;
 mod bells;
 mod block;
 mod checksum;
@@ -50,6 +51,7 @@ mod location;
 mod lookup;
 mod lsn;
 mod named;
+mod opening;
 mod options;
 mod reader;
 mod receipt;
@@ -74,6 +76,7 @@ pub use commit::Commit;
 pub use error::{Error, Result};
 pub use location::Location;
 pub use lsn::{Epoch, Identity, Lsn, Position, SegmentId};
+pub use opening::Opening;
 pub use options::{Compression, Durability, OnFull, Options};
 pub use reader::{Reader, Record};
 pub use receipt::Receipt;

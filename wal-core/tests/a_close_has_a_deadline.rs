@@ -1,0 +1,107 @@
+//! Opening and closing do not block for longer than asked.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use wal_core::sim::SimStorage;
+use wal_core::{
+    Durability, Error, IoFuture, Limits, Options, Position, SegmentId, SegmentMeta, Storage, Sync,
+    Wal, Writer,
+};
+
+/// A disk whose syncs hang until it is told otherwise.
+#[derive(Debug, Clone)]
+struct Slow(SimStorage, Arc<AtomicBool>);
+
+impl Storage for Slow {
+    fn limits(&self) -> Limits {
+        self.0.limits()
+    }
+    fn acquire(&self) -> IoFuture<Writer> {
+        self.0.acquire()
+    }
+    fn resign(&self) -> IoFuture<()> {
+        self.0.resign()
+    }
+    fn append(&self, at: Position, frame: Vec<Bytes>, sync: Sync) -> IoFuture<()> {
+        while self.1.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.0.append(at, frame, sync)
+    }
+    fn sync(&self) -> IoFuture<()> {
+        self.0.sync()
+    }
+    fn read(&self, segment: SegmentId, range: std::ops::Range<u64>) -> IoFuture<Bytes> {
+        self.0.read(segment, range)
+    }
+    fn list(&self) -> IoFuture<Vec<SegmentMeta>> {
+        self.0.list()
+    }
+    fn length(&self, segment: SegmentId) -> IoFuture<u64> {
+        self.0.length(segment)
+    }
+    fn delete_before(&self, segment: SegmentId) -> IoFuture<()> {
+        self.0.delete_before(segment)
+    }
+    fn delete(&self, segment: SegmentId) -> IoFuture<()> {
+        self.0.delete(segment)
+    }
+}
+
+#[test]
+fn and_goes_on_closing_when_the_time_is_up() {
+    let disk = SimStorage::new(1);
+    let hangs = Arc::new(AtomicBool::new(true));
+    let slow = Slow(disk.clone(), Arc::clone(&hangs));
+    let (wal, _) = Wal::open(slow, Options::default()).unwrap();
+    let commit = wal.append_with("kept", Durability::Durable).unwrap();
+    let begun = Instant::now();
+    let other = wal.clone();
+    let outcome = wal.close_timeout(Duration::from_millis(50));
+    assert!(matches!(outcome, Err(Error::Timeout(_))), "{outcome:?}");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert!(matches!(other.append("late"), Err(Error::Closed)));
+    hangs.store(false, Ordering::SeqCst);
+    commit.wait().unwrap();
+    other.close_timeout(Duration::from_secs(60)).unwrap();
+    assert!(Wal::open(disk, Options::default()).unwrap().1.clean);
+}
+
+struct Nudge(std::thread::Thread);
+
+impl Wake for Nudge {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+#[test]
+fn a_log_is_opened_without_a_runtime_of_its_own() {
+    let disk = SimStorage::new(1);
+    let mut opening = Wal::open_async(disk.clone(), Options::default());
+    let waker = Waker::from(Arc::new(Nudge(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let (wal, _) = loop {
+        match Pin::new(&mut opening).poll(&mut context) {
+            std::task::Poll::Ready(outcome) => break outcome.unwrap(),
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    };
+    wal.commit("a").unwrap();
+    // While it is open, another open is refused; the refusal arrives the same way.
+    let refused = Wal::open_async(disk, Options::default());
+    let mut refused = std::pin::pin!(refused);
+    let refused = loop {
+        match refused.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(outcome) => break outcome,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    };
+    assert!(refused.is_err());
+}
