@@ -43,6 +43,7 @@ mod frame;
 mod generation;
 mod layout;
 mod lsn;
+mod map;
 mod options;
 mod reader;
 mod recovery;

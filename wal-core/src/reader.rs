@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::frame::{Frame, Records};
+use crate::map::Map;
 use crate::retention::Hold;
 use crate::scan::{Found, Walker};
 use crate::segment::SegmentHeader;
@@ -48,19 +49,33 @@ pub struct Record {
 /// ```
 #[derive(Debug)]
 pub struct Reader {
-    shared: Arc<Shared>,
-    hold: Hold,
+    map: Arc<dyn Map>,
+    /// What keeps the records from release; a read-only view has none.
+    hold: Option<Hold>,
     next: Lsn,
     walker: Option<Walker>,
     records: Option<Records>,
 }
 
+/// So often is a frame looked for anew when the map turns out to be out of date. Each time
+/// the writer must have overtaken the reader by a segment in between.
+const ATTEMPTS: usize = 8;
+
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>, hold: Hold) -> Self {
+        let next = hold.from();
         Reader {
-            shared,
-            next: hold.from(),
-            hold,
+            hold: Some(hold),
+            ..Reader::without_hold(shared, next)
+        }
+    }
+
+    /// The caller has checked that `next` may be read.
+    pub(crate) fn without_hold(map: Arc<dyn Map>, next: Lsn) -> Self {
+        Reader {
+            map,
+            hold: None,
+            next,
             walker: None,
             records: None,
         }
@@ -72,23 +87,38 @@ impl Reader {
         self.next
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    /// The live log, if this reads one.
+    pub(crate) fn shared(&self) -> Option<&Arc<Shared>> {
+        self.hold.as_ref().map(Hold::shared)
     }
 
     /// The verified frame that holds the next record; only called while that is durable.
     fn next_frame(&mut self) -> Result<Frame> {
+        let mut attempt = 1;
+        loop {
+            match self.find_frame() {
+                Err(error) if attempt < ATTEMPTS => {
+                    self.walker = None;
+                    self.map.unreadable(self.next, error)?;
+                    attempt += 1;
+                }
+                found => return found,
+            }
+        }
+    }
+
+    fn find_frame(&mut self) -> Result<Frame> {
         let mut fresh = false;
         loop {
             let walker = match &mut self.walker {
                 Some(walker) => walker,
                 None => {
                     fresh = true;
-                    let segment = self.shared.segment_of(self.next).ok_or(Error::Released {
+                    let segment = self.map.segment_of(self.next)?.ok_or(Error::Released {
                         asked: self.next,
-                        oldest: self.next,
+                        oldest: self.map.oldest(),
                     })?;
-                    let walker = self.walker_of(&segment.header);
+                    let walker = self.walker_of(&segment.header)?;
                     self.walker.insert(walker)
                 }
             };
@@ -99,41 +129,41 @@ impl Reader {
                 Found::Nothing(_) if !fresh => {
                     fresh = true;
                     let segment = walker.position().segment;
-                    let limit = self.limit_of(segment);
+                    let limit = self.limit_of(segment)?;
                     if let Some(walker) = &mut self.walker {
                         walker.extend(limit);
                     }
                 }
                 Found::Nothing(reason) => {
                     let at = walker.position();
-                    let (_, after) = self.shared.segment_and_next(at.segment);
+                    let (_, after) = self.map.segment_and_next(at.segment)?;
                     let after = after.filter(|after| after.header.first == at.lsn);
                     let Some(after) = after else {
                         return Err(Error::Lost {
-                            lost: at.lsn..self.shared.durable(),
+                            lost: at.lsn..self.map.durable(),
                             at,
                             reason: reason.into(),
                         });
                     };
                     fresh = true;
-                    self.walker = Some(self.walker_of(&after.header));
+                    self.walker = Some(self.walker_of(&after.header)?);
                 }
             }
         }
     }
 
-    fn walker_of(&self, header: &SegmentHeader) -> Walker {
-        let limit = self.limit_of(header.segment);
-        Walker::new(Arc::clone(&self.shared.storage), *header, limit)
+    fn walker_of(&self, header: &SegmentHeader) -> Result<Walker> {
+        let limit = self.limit_of(header.segment)?;
+        Ok(Walker::new(Arc::clone(self.map.storage()), *header, limit))
     }
 
     /// Where the log leaves this segment: its successor knows, or it is the last.
-    fn limit_of(&self, segment: crate::SegmentId) -> u64 {
-        match self.shared.segment_and_next(segment) {
+    fn limit_of(&self, segment: crate::SegmentId) -> Result<u64> {
+        Ok(match self.map.segment_and_next(segment)? {
             (_, Some(after)) if after.header.previous == segment => after.header.previous_end,
             (Some(here), _) => here.end,
             (None, _) => 0,
-        }
+        })
     }
 }
 
@@ -149,13 +179,15 @@ impl Iterator for Reader {
                 }
             }
             self.records = None;
-            if self.next >= self.shared.durable() {
+            if self.next >= self.map.durable() {
                 return None;
             }
             match self.next_frame() {
                 Ok(frame) => {
                     // The frame is in memory: the log need not keep it for this reader.
-                    self.hold.advance(frame.header.end());
+                    if let Some(hold) = &mut self.hold {
+                        hold.advance(frame.header.end());
+                    }
                     self.records = Some(frame.into_records());
                 }
                 Err(error) => return Some(Err(error)),
