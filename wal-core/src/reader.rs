@@ -36,7 +36,9 @@ pub struct Record {
 /// Reads durable records in order (G10), each verified.
 ///
 /// Yields `None` at the durable end of the log; more may come when it is called again
-/// later. What it has not yielded yet is protected from release.
+/// later. What a reader of [`Wal`](crate::Wal) has not yielded yet is protected from release;
+/// a reader of [`ReadOnly`](crate::ReadOnly) protects nothing, and fails with
+/// [`Error::Released`] when retention was faster.
 ///
 /// ```
 /// # use wal_core::{Lsn, Options, Wal, sim::SimStorage};
@@ -97,9 +99,12 @@ impl Reader {
         let mut attempt = 1;
         loop {
             match self.find_frame() {
-                Err(error) if attempt < ATTEMPTS => {
+                Err(error) => {
                     self.walker = None;
-                    self.map.unreadable(self.next, error)?;
+                    self.map.unreadable(self.next, error.clone())?;
+                    if attempt == ATTEMPTS {
+                        return Err(error);
+                    }
                     attempt += 1;
                 }
                 found => return found,
