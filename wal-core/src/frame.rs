@@ -18,7 +18,7 @@ pub(crate) const HEADER_BYTES: usize = 80;
 /// Bytes of a record's entry in the table.
 pub(crate) const ENTRY_BYTES: usize = 8;
 /// The first four bytes of every frame.
-const MAGIC: [u8; 4] = *b"WALf";
+pub(crate) const MAGIC: [u8; 4] = *b"WALf";
 
 /// What a frame is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -89,6 +89,10 @@ impl Reader {
         self.next
     }
 
+    pub(crate) fn segments(&self) -> &Arc<dyn Map> {
+        &self.map
+    }
+
     /// The live log, if this reads one.
     pub(crate) fn shared(&self) -> Option<&Arc<Shared>> {
         self.hold.as_ref().map(Hold::shared)

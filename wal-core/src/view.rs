@@ -57,7 +57,7 @@ impl Wal {
     ///
     /// # Errors
     /// [`Error::Lost`] if records that were durable are missing or damaged where an open
-    /// looks (see [`Wal::open`]). [`Error::NewerFormat`],
+    /// looks (see [`Wal::open`]): [`Wal::salvage`] reads what is left. [`Error::NewerFormat`],
     /// [`Error::Storage`].
     pub fn open_read_only(storage: impl Storage) -> Result<ReadOnly> {
         let storage: Arc<dyn Storage> = Arc::new(storage);
