@@ -19,7 +19,7 @@ pub(crate) const HEADER_BYTES: usize = 80;
 /// Bytes of a record's entry in the table.
 pub(crate) const ENTRY_BYTES: usize = 8;
 /// The first four bytes of every frame.
-const MAGIC: [u8; 4] = *b"WALf";
+pub(crate) const MAGIC: [u8; 4] = *b"WALf";
 /// Flag: the frame was stored together with its segment's header.
 const BEGINS: u8 = 1;
 

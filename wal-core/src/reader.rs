@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::frame::{Frame, Records};
+use crate::map::Map;
 use crate::retention::Hold;
 use crate::scan::{Found, Walker};
 use crate::segment::SegmentHeader;
 use crate::shared::Shared;
-use crate::sync::Ordering;
 use crate::{Error, Lsn, Result, SegmentId};
 
 /// A record read from the log.
@@ -36,7 +36,9 @@ pub struct Record {
 /// Reads durable records in order (G10), each verified.
 ///
 /// Yields `None` at the durable end of the log; more may come when it is called again
-/// later. What it has not yielded yet is protected from release.
+/// later. What a reader of [`Wal`](crate::Wal) has not yielded yet is protected from release;
+/// a reader of [`ReadOnly`](crate::ReadOnly) protects nothing, and fails with
+/// [`Error::Released`] when retention was faster.
 ///
 /// ```
 /// # use wal_core::{Lsn, Options, Wal, sim::SimStorage};
@@ -49,8 +51,9 @@ pub struct Record {
 /// ```
 #[derive(Debug)]
 pub struct Reader {
-    shared: Arc<Shared>,
-    hold: Hold,
+    map: Arc<dyn Map>,
+    /// What keeps the records from release; a read-only view has none.
+    hold: Option<Hold>,
     next: Lsn,
     walker: Option<Walker>,
     records: Option<Records>,
@@ -58,13 +61,26 @@ pub struct Reader {
     truncated: u64,
 }
 
+/// So often is a frame looked for anew when the map turns out to be out of date. Each time
+/// the writer must have overtaken the reader by a segment in between.
+const ATTEMPTS: usize = 8;
+
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>, hold: Hold) -> Self {
+        let next = hold.from();
         Reader {
-            truncated: shared.truncated.load(Ordering::SeqCst),
-            shared,
-            next: hold.from(),
-            hold,
+            hold: Some(hold),
+            ..Reader::without_hold(shared, next)
+        }
+    }
+
+    /// The caller has checked that `next` may be read.
+    pub(crate) fn without_hold(map: Arc<dyn Map>, next: Lsn) -> Self {
+        Reader {
+            truncated: map.truncations(),
+            map,
+            hold: None,
+            next,
             walker: None,
             records: None,
         }
@@ -76,39 +92,60 @@ impl Reader {
         self.next
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub(crate) fn segments(&self) -> &Arc<dyn Map> {
+        &self.map
+    }
+
+    /// The live log, if this reads one.
+    pub(crate) fn shared(&self) -> Option<&Arc<Shared>> {
+        self.hold.as_ref().map(Hold::shared)
     }
 
     /// G10: what was read ahead may have been truncated since. Then the reader ends, unless it
     /// has not come so far yet.
     fn check_truncated(&mut self) -> Result<()> {
-        if self.shared.truncated.load(Ordering::SeqCst) == self.truncated {
+        let now = self.map.truncations();
+        if now == self.truncated {
             return Ok(());
         }
-        let state = self.shared.state.lock();
-        if let Some(to) = state.truncations.since(self.truncated)
+        if let Some(to) = self.map.truncated_since(self.truncated)
             && to < self.next
         {
             return Err(Error::Truncated { to });
         }
-        self.truncated = state.truncations.count();
-        drop(state);
+        self.truncated = now;
         (self.walker, self.records) = (None, None);
         Ok(())
     }
 
     /// The verified frame that holds the next record; only called while that is durable.
     fn next_frame(&mut self) -> Result<Frame> {
+        let mut attempt = 1;
+        loop {
+            match self.find_frame() {
+                Err(error) => {
+                    self.walker = None;
+                    self.map.unreadable(self.next, error.clone())?;
+                    if attempt == ATTEMPTS {
+                        return Err(error);
+                    }
+                    attempt += 1;
+                }
+                found => return found,
+            }
+        }
+    }
+
+    fn find_frame(&mut self) -> Result<Frame> {
         let mut fresh = false;
         loop {
             let walker = match &mut self.walker {
                 Some(walker) => walker,
                 None => {
                     fresh = true;
-                    let segment = self.shared.segment_of(self.next)?.ok_or(Error::Released {
+                    let segment = self.map.segment_of(self.next)?.ok_or(Error::Released {
                         asked: self.next,
-                        oldest: self.next,
+                        oldest: self.map.oldest(),
                     })?;
                     let walker = self.walker_of(&segment.header)?;
                     self.walker.insert(walker)
@@ -129,13 +166,13 @@ impl Reader {
                 Found::Nothing(reason) => {
                     let at = walker.position();
                     let chain = walker.chain();
-                    let (_, after) = self.shared.segment_and_next(at.segment)?;
+                    let (_, after) = self.map.segment_and_next(at.segment)?;
                     let after = after.filter(|after| {
                         (after.header.first, after.header.chain) == (at.lsn, chain)
                     });
                     let Some(after) = after else {
                         return Err(Error::Lost {
-                            lost: at.lsn..self.shared.durable(),
+                            lost: at.lsn..self.map.durable(),
                             at,
                             reason: reason.into(),
                         });
@@ -149,13 +186,12 @@ impl Reader {
 
     fn walker_of(&self, header: &SegmentHeader) -> Result<Walker> {
         let limit = self.limit_of(header.segment)?;
-        let storage = Arc::clone(&self.shared.storage);
-        Ok(Walker::new(storage, *header, limit))
+        Ok(Walker::new(Arc::clone(self.map.storage()), *header, limit))
     }
 
     /// Where the log leaves this segment: its successor knows, or it is the last.
     fn limit_of(&self, segment: SegmentId) -> Result<u64> {
-        Ok(match self.shared.segment_and_next(segment)? {
+        Ok(match self.map.segment_and_next(segment)? {
             (_, Some(after)) if after.header.previous == segment => after.header.previous_end,
             (Some(here), _) => here.end,
             (None, _) => 0,
@@ -178,13 +214,15 @@ impl Iterator for Reader {
                 }
             }
             self.records = None;
-            if self.next >= self.shared.durable() {
+            if self.next >= self.map.durable() {
                 return None;
             }
             match self.next_frame() {
                 Ok(frame) => {
                     // The frame is in memory: the log need not keep it for this reader.
-                    self.hold.advance(frame.header.end());
+                    if let Some(hold) = &mut self.hold {
+                        hold.advance(frame.header.end());
+                    }
                     self.records = Some(frame.into_records());
                 }
                 Err(error) => return Some(Err(error)),

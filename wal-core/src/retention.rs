@@ -103,6 +103,10 @@ impl Hold {
         Hold { shared, from }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The first record that is kept.
     #[must_use]
     pub fn from(&self) -> Lsn {

@@ -6,7 +6,7 @@
 //!   not durable may vanish;
 //! - an error from the n-th append or sync from now, with the data left in doubt;
 //! - no room for another segment;
-//! - damage to stored bytes, and the loss of a segment;
+//! - damage to stored bytes; segments lost, swapped, duplicated, cut short, zeroed;
 //! - appends that finish late and out of order (more than one in flight).
 
 use std::collections::BTreeMap;
@@ -69,7 +69,7 @@ struct Disk {
     prepared: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Segment {
     /// The LSN that its name says.
     first: Lsn,
@@ -77,7 +77,7 @@ struct Segment {
     named: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Stored {
     offset: u64,
     bytes: Vec<u8>,
@@ -174,6 +174,54 @@ impl SimStorage {
     /// Removes a segment behind the log's back.
     pub fn lose(&self, segment: SegmentId) {
         self.disk.lock().segments.remove(&segment);
+    }
+
+    /// A disk of its own with the same contents, which nobody writes.
+    #[must_use]
+    pub fn fork(&self) -> SimStorage {
+        let disk = self.disk.lock();
+        let fork = SimStorage::with_limits(disk.random, disk.limits);
+        fork.disk.lock().segments = disk.segments.clone();
+        fork
+    }
+
+    /// Exchanges the contents of two segments.
+    pub fn swap(&self, one: SegmentId, other: SegmentId) {
+        let mut disk = self.disk.lock();
+        let (first, second) = (disk.segments.remove(&one), disk.segments.remove(&other));
+        disk.segments.extend(first.map(|first| (other, first)));
+        disk.segments.extend(second.map(|second| (one, second)));
+    }
+
+    /// Copies a segment under another number, which may be taken.
+    pub fn duplicate(&self, segment: SegmentId, number: SegmentId) {
+        let mut disk = self.disk.lock();
+        let copy = disk.segments.get(&segment).cloned();
+        disk.segments.extend(copy.map(|copy| (number, copy)));
+    }
+
+    /// Cuts a segment to at most this many bytes.
+    pub fn truncate(&self, segment: SegmentId, bytes: u64) {
+        if let Some(segment) = self.disk.lock().segments.get_mut(&segment) {
+            segment.appends.retain(|stored| stored.offset < bytes);
+            if let Some(last) = segment.appends.last_mut() {
+                let left = usize::try_from(bytes - last.offset).unwrap_or(usize::MAX);
+                last.bytes.truncate(left);
+            }
+        }
+    }
+
+    /// Overwrites these bytes of a segment with zeros, as far as it has them.
+    pub fn zero(&self, segment: SegmentId, range: Range<u64>) {
+        if let Some(segment) = self.disk.lock().segments.get_mut(&segment) {
+            for stored in &mut segment.appends {
+                for (at, byte) in (stored.offset..).zip(&mut stored.bytes) {
+                    if range.contains(&at) {
+                        *byte = 0;
+                    }
+                }
+            }
+        }
     }
 
     /// The segments on the disk and their lengths.
@@ -308,12 +356,16 @@ impl Disk {
         let length = usize::try_from(end.saturating_sub(range.start)).unwrap_or(0);
         let mut out = vec![0; length];
         for stored in &found.appends {
-            for (index, byte) in stored.bytes.iter().enumerate() {
-                let at = (stored.offset + index as u64).checked_sub(range.start);
-                let at = at.and_then(|at| usize::try_from(at).ok());
-                if let Some(place) = at.and_then(|at| out.get_mut(at)) {
-                    *place = *byte;
-                }
+            let start = range.start.max(stored.offset);
+            let end = end.min(stored.offset + stored.bytes.len() as u64);
+            let within = |from: u64| {
+                let part = start.checked_sub(from)?..end.checked_sub(from)?;
+                Some(usize::try_from(part.start).ok()?..usize::try_from(part.end).ok()?)
+            };
+            let from = within(stored.offset).and_then(|part| stored.bytes.get(part));
+            let to = within(range.start).and_then(|part| out.get_mut(part));
+            if let (Some(from), Some(to)) = (from, to) {
+                to.copy_from_slice(from);
             }
         }
         Ok(out.into())

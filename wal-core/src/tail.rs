@@ -66,7 +66,9 @@ impl Tail {
                 return Poll::Ready(Some(record));
             }
             let awaited = self.reader.position().plus(1);
-            let shared = self.reader.shared();
+            let Some(shared) = self.reader.shared() else {
+                return Poll::Ready(None); // a view has a tail of its own
+            };
             let mut state = shared.state.lock();
             if shared.durable() >= awaited {
                 continue; // it became durable after the reader had looked
@@ -101,13 +103,8 @@ impl Stream for Tail {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        if let Some((lsn, ticket)) = self.waiting {
-            self.reader
-                .shared()
-                .state
-                .lock()
-                .until_durable
-                .forget(lsn, ticket);
+        if let (Some((lsn, ticket)), Some(shared)) = (self.waiting, self.reader.shared()) {
+            shared.state.lock().until_durable.forget(lsn, ticket);
         }
     }
 }

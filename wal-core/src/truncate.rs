@@ -19,7 +19,7 @@ use crate::{Error, Lsn, Result, Storage};
 const REMEMBERED: usize = 1024;
 
 /// What a reader has to know of truncations since it last looked.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Truncations {
     count: u64,
     /// Number and LSN of those that no later one went below.
