@@ -299,7 +299,7 @@ impl Frame {
 
 /// The payload that was stored as an LZ4 block. The lengths have been verified; what they ask
 /// for is bounded all the same, by what a block can hold at most.
-fn decompress(stored: &[u8], table: &[u8]) -> Result<Bytes, &'static str> {
+pub(crate) fn decompress(stored: &[u8], table: &[u8]) -> Result<Bytes, &'static str> {
     const MOST_PER_BYTE: u64 = 255;
     let bytes: u64 = entries(table).map(|(length, _)| u64::from(length)).sum();
     let most = stored.len() as u64 * MOST_PER_BYTE;

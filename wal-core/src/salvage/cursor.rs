@@ -13,7 +13,7 @@ use super::places::Place;
 use super::window::Window;
 use crate::checksum::{chain, crc, record_crc};
 use crate::codec::Fields;
-use crate::frame::{ENTRY_BYTES, FrameHeader, HEADER_BYTES, Kind};
+use crate::frame::{self, Codec, ENTRY_BYTES, Frame, FrameHeader, HEADER_BYTES, Kind};
 use crate::{Lsn, Position, Storage};
 
 /// What was met.
@@ -186,6 +186,10 @@ impl Cursor {
 
     /// Opens a frame whose header is verified.
     fn open(&mut self, header: &FrameHeader, at: Position, stored: &Bytes) -> Result<(), String> {
+        if header.kind != Kind::Records {
+            Frame::verify(*header, stored)?;
+            return Ok(());
+        }
         let table_end = (header.records as usize)
             .saturating_mul(ENTRY_BYTES)
             .saturating_add(HEADER_BYTES);
@@ -196,16 +200,22 @@ impl Cursor {
         if crc(&table) != header.table_crc {
             return Err("the table of records has a wrong checksum".into());
         }
+        let payload = stored.slice(table_end..);
+        let cut_short = payload.len() as u64 != header.payload_bytes;
+        let payload = match header.codec {
+            Codec::Plain => payload,
+            Codec::Lz4 => frame::decompress(&payload, &table)?,
+        };
         let frame = OpenFrame {
             at,
             table,
-            payload: stored.slice(table_end..),
+            payload,
             entry: 0,
             offset: 0,
             chain: header.chain,
         };
         // What may never have been acknowledged is kept whole or not at all.
-        if header.end() > self.durable && !frame.is_whole(header.payload_bytes) {
+        if header.end() > self.durable && (cut_short || !frame.is_whole()) {
             return Err("the frame was not completely stored".into());
         }
         self.frame = Some(frame);
@@ -280,15 +290,14 @@ impl OpenFrame {
         })
     }
 
-    fn is_whole(&self, payload_bytes: u64) -> bool {
+    fn is_whole(&self) -> bool {
         let mut copy = OpenFrame {
             at: self.at,
             table: self.table.clone(),
             payload: self.payload.clone(),
             ..*self
         };
-        self.payload.len() as u64 == payload_bytes
-            && std::iter::from_fn(|| copy.next()).all(|met| matches!(met, Met::Record(_)))
+        std::iter::from_fn(|| copy.next()).all(|met| matches!(met, Met::Record(_)))
     }
 }
 
