@@ -8,7 +8,7 @@
 //! sleep only while the word is as it was before the sleeper looked. Whoever rings changes
 //! the word before it looks for sleepers.
 
-use crate::sync::{AtomicU32, Ordering, wait, wake_all};
+use crate::sync::{AtomicU32, Ordering, Word};
 
 /// The two words.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub(crate) struct Bells([Bell; 2]);
 
 #[derive(Debug, Default)]
 struct Bell {
-    rings: AtomicU32,
+    rings: Word,
     sleepers: AtomicU32,
 }
 
@@ -55,12 +55,12 @@ impl Bells {
     pub(crate) fn sleep_until<T>(&self, group: u32, mut ready: impl FnMut() -> Option<T>) -> T {
         let bell = self.of(group);
         loop {
-            let seen = bell.rings.load(Ordering::SeqCst);
+            let seen = bell.rings.get();
             if let Some(outcome) = ready() {
                 return outcome;
             }
             bell.sleepers.fetch_add(1, Ordering::SeqCst);
-            wait(&bell.rings, seen);
+            bell.rings.sleep(seen);
             bell.sleepers.fetch_sub(1, Ordering::SeqCst);
         }
     }
@@ -68,9 +68,9 @@ impl Bells {
     /// Wakes everyone who sleeps on these words.
     pub(crate) fn ring(&self, ring: Ring) {
         for (bell, _) in self.0.iter().zip(ring.0).filter(|(_, ring)| *ring) {
-            bell.rings.fetch_add(1, Ordering::SeqCst);
+            bell.rings.change();
             if bell.sleepers.load(Ordering::SeqCst) > 0 {
-                wake_all(&bell.rings);
+                bell.rings.wake_all();
             }
         }
     }

@@ -4,8 +4,9 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::Instant;
+
+use crate::sync::{Thread, current, park, park_timeout};
 
 struct Unpark(Thread);
 
@@ -21,7 +22,7 @@ impl Wake for Unpark {
 
 /// A waker that unparks the calling thread.
 pub(crate) fn thread_waker() -> Waker {
-    Waker::from(Arc::new(Unpark(thread::current())))
+    Waker::from(Arc::new(Unpark(current())))
 }
 
 /// Polls `future` on this thread until it is ready. A future that is ready at
@@ -50,10 +51,10 @@ pub(crate) fn block_until<F: Future>(future: F, deadline: Option<Instant>) -> Op
             return Some(output);
         }
         match deadline {
-            None => thread::park(),
+            None => park(),
             Some(deadline) => {
                 let left = deadline.checked_duration_since(Instant::now())?;
-                thread::park_timeout(left);
+                park_timeout(left);
             }
         }
     }

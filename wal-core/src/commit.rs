@@ -34,6 +34,7 @@ pub struct Commit {
     durability: Durability,
     generation: Arc<Generation>,
     group: u32,
+    truncated: Option<u64>,
     placed: Option<Arc<Placed>>,
     ticket: Option<u64>,
 }
@@ -46,6 +47,7 @@ impl Commit {
             durability,
             generation: taken.generation,
             group: taken.group,
+            truncated: taken.truncated,
             placed: taken.placed,
             ticket: None,
         }
@@ -70,7 +72,12 @@ impl Commit {
         let reached = self.shared.durable() >= end
             || (self.durability == Durability::Accepted && self.shared.state.lock().written >= end);
         // Looked at last: LSNs that were cancelled are reached by other appends later.
-        reached && self.generation.cancelled(end).is_none()
+        reached && self.given_up().is_none()
+    }
+
+    fn given_up(&self) -> Option<Error> {
+        let end = self.lsns.end;
+        self.shared.given_up(&self.generation, self.truncated, end)
     }
 
     /// Blocks until the append has reached the durability it asked for.
@@ -83,7 +90,7 @@ impl Commit {
             return block_on(self);
         }
         let (shared, end) = (&self.shared, self.lsns.end);
-        let outcome = || shared.outcome(&self.generation, end);
+        let outcome = || shared.outcome(&self.generation, self.truncated, end);
         shared.bells.sleep_until(self.group, outcome)?;
         Ok(self.lsns.clone())
     }
@@ -114,14 +121,22 @@ impl Future for Commit {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let end = self.lsns.end;
-        if self.shared.durable() >= end {
-            // Looked at after the LSN: a cancelled one is reached by another append later.
-            let cancelled = self.generation.cancelled(end);
-            return Poll::Ready(cancelled.map_or_else(|| Ok(self.lsns.clone()), Err));
+        let reached = self.shared.durable() >= end;
+        // Looked at after the LSN: a cancelled one is reached by another append later.
+        if let Some(why) = self.given_up() {
+            return Poll::Ready(Err(why));
+        }
+        if reached {
+            return Poll::Ready(Ok(self.lsns.clone()));
         }
         let shared = Arc::clone(&self.shared);
         let mut state = shared.state.lock();
-        if let Some(why) = self.generation.cancelled(end) {
+        let truncated = self
+            .truncated
+            .and_then(|seen| state.truncations.since(seen))
+            .filter(|to| end > *to)
+            .map(|to| Error::Truncated { to });
+        if let Some(why) = self.generation.cancelled(end).or(truncated) {
             return Poll::Ready(Err(why));
         }
         let reached = shared.durable() >= end

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::sync::Mutex;
+use crate::sync::{Builder, Mutex};
 use crate::{Options, Recovery, Result, Storage, StorageError, Wal};
 
 /// A log that is being opened, on a thread of its own; ready when it is open. Works on any
@@ -33,7 +33,7 @@ impl Wal {
     pub fn open_async(storage: impl Storage, options: Options) -> Opening {
         let slot = Arc::new(Mutex::new(Slot::default()));
         let for_thread = Arc::clone(&slot);
-        let spawned = std::thread::Builder::new()
+        let spawned = Builder::new()
             .name("wal-open".into())
             .spawn(move || finish(&for_thread, Wal::open(storage, options)));
         if let Err(cause) = spawned {

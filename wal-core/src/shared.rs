@@ -126,6 +126,8 @@ pub(crate) struct Taken {
     pub(crate) lsns: std::ops::Range<Lsn>,
     pub(crate) generation: Arc<Generation>,
     pub(crate) group: u32,
+    /// How often the log had been truncated; `None` if that does not matter.
+    pub(crate) truncated: Option<u64>,
     pub(crate) placed: Option<Arc<Placed>>,
 }
 
@@ -193,6 +195,7 @@ impl Shared {
             lsns: first..state.next,
             generation: Arc::clone(&state.generation),
             group: state.group,
+            truncated: Some(state.truncations.count()),
             placed,
         };
         Ok((taken, state))
@@ -352,14 +355,39 @@ impl Shared {
         Wake::new(wakers, Ring::both())
     }
 
-    /// Whether a durable append has come to an end, without the lock.
-    pub(crate) fn outcome(&self, generation: &Generation, end: Lsn) -> Option<Result<()>> {
-        if self.durable() >= end {
-            // Looked at after the LSN: a cancelled one is reached by another append later.
-            return Some(generation.cancelled(end).map_or(Ok(()), Err));
-        }
+    /// Why an append that ends at `end` will never come to anything, if so: it was cancelled
+    /// while it was queued, or truncated later.
+    pub(crate) fn given_up(
+        &self,
+        generation: &Generation,
+        truncated: Option<u64>,
+        end: Lsn,
+    ) -> Option<Error> {
         if let Some(why) = generation.cancelled(end) {
+            return Some(why);
+        }
+        let seen = truncated?;
+        if self.truncated.load(Ordering::SeqCst) == seen {
+            return None;
+        }
+        let to = self.state.lock().truncations.since(seen)?;
+        (end > to).then_some(Error::Truncated { to })
+    }
+
+    /// Whether a durable append has come to an end, without the lock.
+    pub(crate) fn outcome(
+        &self,
+        generation: &Generation,
+        truncated: Option<u64>,
+        end: Lsn,
+    ) -> Option<Result<()>> {
+        let reached = self.durable() >= end;
+        // Looked at after the LSN: a cancelled one is reached by another append later.
+        if let Some(why) = self.given_up(generation, truncated, end) {
             return Some(Err(why));
+        }
+        if reached {
+            return Some(Ok(()));
         }
         if self.failures.load(Ordering::SeqCst) == 0 {
             return None;

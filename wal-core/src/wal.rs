@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::bells::Bells;
@@ -12,7 +11,7 @@ use crate::driver::{Driver, LAZY_BYTES, committer_thread};
 use crate::recovery::{self, Recovery};
 use crate::retention::{Hold, Retention};
 use crate::shared::{Shared, State, Stats, Taken};
-use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard};
+use crate::sync::{AtomicU64, Builder, Condvar, JoinHandle, Mutex, MutexGuard};
 use crate::truncate::Truncations;
 use crate::waiters::Waiters;
 use crate::{
@@ -112,7 +111,7 @@ impl Wal {
             options,
         });
         let for_thread = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
+        let thread = Builder::new()
             .name("wal-committer".into())
             .spawn(move || committer_thread(&for_thread))
             .map_err(|cause| StorageError::io("starting the committer thread", cause))?;
@@ -195,25 +194,37 @@ impl Wal {
     /// # Errors
     /// [`Error::Poisoned`], [`Error::Closed`].
     pub fn sync(&self) -> Result<Lsn> {
+        loop {
+            match block_on(self.barrier()?) {
+                Ok(_) => return Ok(self.durable()),
+                // What is left of what was appended before is durable.
+                Err(Error::Truncated { .. }) => return Ok(self.durable()),
+                Err(Error::Rewound { .. }) => {} // what is left may still be on its way
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Ready when everything that was appended before this call is durable.
+    fn barrier(&self) -> Result<Commit> {
         let shared = &self.handle.shared;
-        let taken = {
-            let mut state = shared.state.lock();
-            let target = state.next;
-            if shared.durable() < target {
-                shared.check_open(&state)?;
-                state.sync_to = target;
-                shared.work.notify_all();
-            }
-            Taken {
-                lsns: target..target,
-                generation: Arc::clone(&state.generation),
-                group: state.group,
-                placed: None,
-            }
+        let mut state = shared.state.lock();
+        let target = state.next;
+        if shared.durable() < target {
+            shared.check_open(&state)?;
+            state.sync_to = target;
+            shared.work.notify_all();
+        }
+        let taken = Taken {
+            lsns: target..target,
+            generation: Arc::clone(&state.generation),
+            group: state.group,
+            truncated: Some(state.truncations.count()),
+            placed: None,
         };
-        let commit = Commit::new(Arc::clone(shared), taken, Durability::Durable);
-        block_on(commit)?;
-        Ok(self.durable())
+        drop(state);
+        let shared = Arc::clone(shared);
+        Ok(Commit::new(shared, taken, Durability::Durable))
     }
 
     /// End of the durable prefix: every record below it survives whatever the medium survives.
@@ -242,6 +253,7 @@ impl Wal {
             lsns: until..until,
             generation: Arc::default(),
             group: 0,
+            truncated: None,
             placed: None,
         };
         Commit::watching(Arc::clone(&self.handle.shared), taken)
