@@ -32,6 +32,8 @@
 )]
 
 mod directory;
+mod file_system;
+mod handles;
 mod lock;
 mod os;
 mod reserve;

@@ -1,12 +1,11 @@
 //! A segment file that is open for appending.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::os::{allocate, write_beside};
+use crate::file_system::{OpenFile, write_full};
 
 /// How far ahead a file that was not prepared is filled with zeros at a time.
 const AHEAD: usize = 512 << 10;
@@ -14,7 +13,7 @@ const AHEAD: usize = 512 << 10;
 /// A file, the offset at which the next frame goes, and whether it has unsynced data.
 #[derive(Debug)]
 pub(crate) struct SegmentFile {
-    file: File,
+    file: Arc<dyn OpenFile>,
     end: u64,
     /// Up to here blocks exist.
     allocated: u64,
@@ -25,14 +24,8 @@ pub(crate) struct SegmentFile {
 }
 
 impl SegmentFile {
-    /// A new file under this name; fails if there is one already.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
-        Ok(Self::adopt(file, 0, 0))
-    }
-
-    /// A file that has `allocated` bytes, of which the first `prepared` were written as zeros.
-    pub(crate) fn adopt(file: File, allocated: u64, prepared: u64) -> Self {
+    /// A file that has `allocated` bytes, of which the first `prepared` were written before.
+    pub(crate) fn new(file: Arc<dyn OpenFile>, allocated: u64, prepared: u64) -> Self {
         SegmentFile {
             file,
             end: 0,
@@ -45,22 +38,9 @@ impl SegmentFile {
 
     /// Writes the frame at `offset`.
     pub(crate) fn append(&mut self, offset: u64, frame: &[Bytes]) -> io::Result<()> {
-        if offset != self.end {
-            self.file.seek(SeekFrom::Start(offset))?;
-        }
         self.dirty = true;
-        let mut slices: Vec<IoSlice<'_>> = frame.iter().map(|part| IoSlice::new(part)).collect();
-        let mut rest = slices.as_mut_slice();
-        // The last part may be empty; slices of nothing would end the loop early.
-        IoSlice::advance_slices(&mut rest, 0);
-        while !rest.is_empty() {
-            match self.file.write_vectored(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut rest, written),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let mut parts: Vec<IoSlice<'_>> = frame.iter().map(|part| IoSlice::new(part)).collect();
+        write_full(self.file.as_ref(), &mut parts, offset)?;
         self.end = offset + frame.iter().map(|part| part.len() as u64).sum::<u64>();
         self.prepared = self.prepared.max(self.end);
         Ok(())
@@ -69,7 +49,7 @@ impl SegmentFile {
     /// Makes sure that a frame which ends at `end` finds space; nothing is written if not.
     pub(crate) fn allocate(&mut self, end: u64) -> io::Result<()> {
         if end > self.allocated {
-            allocate(&self.file, self.allocated, end)?;
+            self.file.allocate(self.allocated, end)?;
             self.allocated = end;
         }
         Ok(())
@@ -86,7 +66,7 @@ impl SegmentFile {
         let ahead = usize::try_from(self.allocated.saturating_sub(end)).unwrap_or(AHEAD);
         let zeros = [0; AHEAD].get(..ahead.min(AHEAD)).unwrap_or_default();
         // Without it the commit is slower, not wrong: errors show when the frame is written.
-        if write_beside(&self.file, zeros, end).is_ok() {
+        if write_full(self.file.as_ref(), &mut [IoSlice::new(zeros)], end).is_ok() {
             self.prepared = end + zeros.len() as u64;
         }
     }
@@ -111,7 +91,7 @@ impl SegmentFile {
 
     /// Cuts off what was prepared beyond the last frame.
     pub(crate) fn trim(&self) -> io::Result<()> {
-        self.file.set_len(self.end)
+        self.file.set_length(self.end)
     }
 
     pub(crate) fn is_dirty(&self) -> bool {

@@ -6,8 +6,7 @@
 //! writing them (`fallocate`) gains nothing. A log that is synced once per megabyte gains
 //! nothing either, and would pay for every byte twice: it gets no spare.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, Write};
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,11 +14,14 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
+use crate::file_system::{Access, FileSystem, OpenFile, write_full};
+
 const CHUNK: usize = 1 << 20;
 
 /// At most one spare, named `spare.ready`; `spare.building` until it is whole.
 #[derive(Debug)]
 pub(crate) struct Spare {
+    system: Arc<dyn FileSystem>,
     directory: PathBuf,
     work: Mutex<Work>,
     stop: Arc<AtomicBool>,
@@ -33,8 +35,9 @@ struct Work {
 }
 
 impl Spare {
-    pub(crate) fn new(directory: &Path) -> Self {
+    pub(crate) fn new(system: &Arc<dyn FileSystem>, directory: &Path) -> Self {
         Spare {
+            system: Arc::clone(system),
             directory: directory.to_owned(),
             work: Mutex::default(),
             stop: Arc::default(),
@@ -53,21 +56,21 @@ impl Spare {
     }
 
     /// Gives the spare the name `path`, if one is ready.
-    pub(crate) fn take(&self, path: &Path) -> io::Result<Option<File>> {
+    pub(crate) fn take(&self, path: &Path) -> io::Result<Option<Arc<dyn OpenFile>>> {
         if self.work.lock().bytes == 0 {
             return Ok(None);
         }
         let ready = self.directory.join("spare.ready");
-        let file = match OpenOptions::new().write(true).open(&ready) {
+        let file = match self.system.open(&ready, Access::Write) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         // The writer's lock keeps everyone else from creating the name in between.
-        if path.try_exists()? {
+        if self.system.stat(path).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        fs::rename(&ready, path)?;
+        self.system.rename(&ready, path)?;
         Ok(Some(file))
     }
 
@@ -95,15 +98,13 @@ impl Spare {
             return;
         }
         let (directory, bytes) = (self.directory.clone(), work.bytes);
-        let stop = Arc::clone(&self.stop);
+        let (system, stop) = (Arc::clone(&self.system), Arc::clone(&self.stop));
         // Without a spare the next segment grows as it is written: slower, not wrong. So
         // neither a failed build nor a failed spawn is an error.
-        work.builder = std::thread::Builder::new()
-            .name("wal-spare".into())
-            .spawn(move || {
-                let _ = build(&directory, bytes, &stop);
-            })
-            .ok();
+        let job = Box::new(move || {
+            let _ = build(system.as_ref(), &directory, bytes, &stop);
+        });
+        work.builder = self.system.spawn(job).ok().flatten();
     }
 }
 
@@ -113,35 +114,36 @@ impl Drop for Spare {
     }
 }
 
-fn build(directory: &Path, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+fn build(
+    system: &dyn FileSystem,
+    directory: &Path,
+    bytes: u64,
+    stop: &AtomicBool,
+) -> io::Result<()> {
     let ready = directory.join("spare.ready");
-    if fs::metadata(&ready).is_ok_and(|found| found.len() == bytes) {
+    if system.stat(&ready).is_ok_and(|(_, found)| found == bytes) {
         return Ok(());
     }
     let building = directory.join("spare.building");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&building)?;
-    let done = fill(&mut file, bytes, stop).and_then(|()| fs::rename(&building, &ready));
+    let file = system.open(&building, Access::Replace)?;
+    let done = fill(file.as_ref(), bytes, stop).and_then(|()| system.rename(&building, &ready));
     if done.is_err() {
-        fs::remove_file(&building)?; // do not keep the space that the log may need
+        system.remove(&building)?; // do not keep the space that the log may need
     }
     done
 }
 
-fn fill(file: &mut File, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+fn fill(file: &dyn OpenFile, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
     let zeros = vec![0; CHUNK];
-    file.rewind()?;
-    let mut left = bytes;
-    while left > 0 {
+    let mut done = 0;
+    while done < bytes {
         if stop.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        let length = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-        file.write_all(zeros.get(..length).unwrap_or_default())?;
-        left -= length as u64;
+        let length = usize::try_from(bytes - done).unwrap_or(CHUNK).min(CHUNK);
+        let zeros = zeros.get(..length).unwrap_or_default();
+        write_full(file, &mut [IoSlice::new(zeros)], done)?;
+        done += length as u64;
     }
-    file.sync_all()
+    file.sync_data()
 }

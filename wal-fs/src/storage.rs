@@ -1,7 +1,6 @@
 //! The storage contract of `wal-core`, on files.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -15,8 +14,10 @@ use wal_core::{
 };
 
 use crate::directory;
+use crate::file_system::{Access, FileSystem, is_full};
+use crate::handles::{Handle, Handles};
 use crate::lock::{self, Lock};
-use crate::os;
+use crate::os::Os;
 use crate::reserve::Reserve;
 use crate::segment_file::SegmentFile;
 use crate::spare::Spare;
@@ -36,6 +37,7 @@ const BLOCK: u32 = 4096;
 /// ```
 #[derive(Debug)]
 pub struct FileStorage {
+    system: Arc<dyn FileSystem>,
     directory: PathBuf,
     lock: Mutex<Option<Lock>>,
     /// All segments whose names are known.
@@ -43,8 +45,7 @@ pub struct FileStorage {
     writing: Mutex<Writing>,
     spare: Spare,
     reserve: Reserve,
-    /// The file that was read last.
-    reading: Mutex<Option<(SegmentId, Arc<File>)>>,
+    reading: Handles,
 }
 
 /// What the writer has open.
@@ -67,17 +68,23 @@ impl FileStorage {
     /// # Errors
     /// What the system says if the directory cannot be created or is none.
     pub fn open(directory: impl AsRef<Path>) -> Result<FileStorage, StorageError> {
-        let directory = directory.as_ref();
+        Self::on(Arc::new(Os), directory.as_ref())
+    }
+
+    /// The log in this directory of this file system.
+    pub(crate) fn on(system: Arc<dyn FileSystem>, directory: &Path) -> Outcome<FileStorage> {
         let context = || format!("opening log directory {}", directory.display());
-        directory::create(directory).map_err(|cause| StorageError::io(context(), cause))?;
+        directory::create(system.as_ref(), directory)
+            .map_err(|cause| StorageError::io(context(), cause))?;
         Ok(FileStorage {
             directory: directory.to_owned(),
             lock: Mutex::new(None),
-            names: Mutex::new(directory::segments(directory)?),
+            names: Mutex::new(directory::segments(system.as_ref(), directory, |_| {})?),
             writing: Mutex::default(),
-            spare: Spare::new(directory),
-            reserve: Reserve::new(directory),
-            reading: Mutex::new(None),
+            spare: Spare::new(&system, directory),
+            reserve: Reserve::new(&system, directory),
+            reading: Handles::default(),
+            system,
         })
     }
 
@@ -86,7 +93,7 @@ impl FileStorage {
     /// # Errors
     /// What the system says if the lock cannot be examined.
     pub fn writer(&self) -> Result<Option<String>, StorageError> {
-        lock::holder(&self.directory)
+        lock::holder(self.system.as_ref(), &self.directory)
     }
 
     fn path(&self, segment: SegmentId, first: Lsn) -> PathBuf {
@@ -116,8 +123,15 @@ impl FileStorage {
                 io::Error::other(cause.to_string()),
             )
         })?;
-        let lock = Lock::acquire(&self.directory)?;
-        let names = directory::segments(&self.directory)?;
+        let system = self.system.as_ref();
+        let lock = Lock::acquire(system, &self.directory)?;
+        let names = directory::segments(system, &self.directory, |_| {})?;
+        if names.is_empty() {
+            directory::sync_name(system, &self.directory).map_err(|cause| {
+                let context = format!("syncing the name of {}", self.directory.display());
+                StorageError::io(context, cause)
+            })?;
+        }
         // Nobody else creates segments while we hold the lock, so the number of the first
         // that this writer will create is higher than every earlier writer's.
         let highest = names.keys().next_back().map_or(0, |id| id.get());
@@ -179,14 +193,14 @@ impl FileStorage {
         let failed = |cause| self.error("creating", at.segment, cause);
         let file = match self.spare.take(&path).map_err(failed)? {
             Some(file) => {
-                let prepared = file.metadata().map_err(failed)?.len();
-                SegmentFile::adopt(file, prepared, prepared)
+                let prepared = file.length().map_err(failed)?;
+                SegmentFile::new(file, prepared, prepared)
             }
             None => match self.allocate_new(&path, bytes) {
                 Err(cause) if recovery && is_full(&cause) => {
                     let taken = self.reserve.take(&path, bytes);
                     let (file, allocated) = taken.map_err(|_| failed(cause))?;
-                    SegmentFile::adopt(file, allocated, 0)
+                    SegmentFile::new(file, allocated, 0)
                 }
                 created => created.map_err(failed)?,
             },
@@ -196,10 +210,11 @@ impl FileStorage {
     }
 
     fn allocate_new(&self, path: &Path, bytes: u64) -> io::Result<SegmentFile> {
-        let mut file = SegmentFile::create(path)?;
+        let file = self.system.open(path, Access::CreateNew)?;
+        let mut file = SegmentFile::new(file, 0, 0);
         let allocated = file.allocate(bytes.max(self.spare.segment_bytes()));
         if allocated.is_err() {
-            fs::remove_file(path)?;
+            self.system.remove(path)?;
         }
         allocated.map(|()| file)
     }
@@ -219,43 +234,44 @@ impl FileStorage {
 
     fn sync_names(&self) -> Outcome<()> {
         let context = || format!("syncing log directory {}", self.directory.display());
-        os::sync_directory(&self.directory).map_err(|cause| StorageError::Io {
+        let synced = self.system.sync_directory(&self.directory);
+        synced.map_err(|cause| StorageError::Io {
             context: context(),
             cause: Arc::new(cause),
         })
     }
 
-    fn read_now(&self, segment: SegmentId, range: &Range<u64>) -> Outcome<Bytes> {
-        let failed = |cause| self.error("reading", segment, cause);
-        let file = self.open_for_reading(segment)?;
-        let end = range.end.min(file.metadata().map_err(failed)?.len());
-        // Bounded by what the file really has, whatever the caller asked for.
-        let length = usize::try_from(end.saturating_sub(range.start)).unwrap_or(usize::MAX);
-        let mut buffer = vec![0; length];
-        let read = os::read_at(&file, &mut buffer, range.start).map_err(failed)?;
-        buffer.truncate(read);
-        Ok(buffer.into())
-    }
-
-    fn open_for_reading(&self, segment: SegmentId) -> Outcome<Arc<File>> {
-        let mut reading = self.reading.lock();
-        if let Some((_, file)) = reading.as_ref().filter(|(open, _)| *open == segment) {
-            return Ok(Arc::clone(file));
+    fn open_for_reading(&self, segment: SegmentId) -> Outcome<Arc<Handle>> {
+        if let Some(handle) = self.reading.get(segment) {
+            return Ok(handle);
         }
         let first = self.names.lock().get(&segment).copied();
         let first = first.ok_or_else(|| {
             let directory = self.directory.display();
             StorageError::NotFound(format!("segment {segment} in {directory}"))
         })?;
-        let file = File::open(self.path(segment, first))
-            .map_err(|cause| self.error("opening", segment, cause))?;
-        let file = Arc::new(file);
-        *reading = Some((segment, Arc::clone(&file)));
-        Ok(file)
+        let path = self.path(segment, first);
+        let file = self
+            .system
+            .open(&path, Access::Read)
+            .map_err(|cause| StorageError::io(format!("opening {}", path.display()), cause))?;
+        let handle = Arc::new(Handle::new(file));
+        self.reading.put(segment, &handle);
+        Ok(handle)
+    }
+
+    fn read_now(&self, segment: SegmentId, range: &Range<u64>) -> Outcome<Bytes> {
+        let read = self.open_for_reading(segment)?.read(range);
+        read.map_err(|cause| self.error("reading", segment, cause))
+    }
+
+    fn length_now(&self, segment: SegmentId) -> Outcome<u64> {
+        let length = self.open_for_reading(segment)?.length();
+        length.map_err(|cause| self.error("reading", segment, cause))
     }
 
     fn list_now(&self) -> Outcome<Vec<SegmentMeta>> {
-        let names = directory::segments(&self.directory)?;
+        let names = directory::segments(self.system.as_ref(), &self.directory, |_| {})?;
         let listed = names.iter().map(|(id, first)| SegmentMeta {
             id: *id,
             first: Some(*first),
@@ -263,12 +279,6 @@ impl FileStorage {
         let listed = listed.collect();
         *self.names.lock() = names;
         Ok(listed)
-    }
-
-    fn length_now(&self, segment: SegmentId) -> Outcome<u64> {
-        let meta = self.open_for_reading(segment)?.metadata();
-        let meta = meta.map_err(|cause| self.error("reading", segment, cause))?;
-        Ok(meta.len())
     }
 
     /// Removes the segments that `doomed` picks, lowest first, so that a crash in between
@@ -283,10 +293,11 @@ impl FileStorage {
                 .collect()
         };
         for (id, path) in &doomed {
-            fs::remove_file(path).map_err(|cause| self.error("deleting", *id, cause))?;
+            self.system
+                .remove(path)
+                .map_err(|cause| self.error("deleting", *id, cause))?;
             self.names.lock().remove(id);
-            let mut reading = self.reading.lock();
-            *reading = reading.take().filter(|(open, _)| open != id);
+            self.reading.forget(*id);
         }
         if doomed.is_empty() {
             Ok(())
@@ -294,13 +305,6 @@ impl FileStorage {
             self.sync_names()
         }
     }
-}
-
-fn is_full(cause: &io::Error) -> bool {
-    matches!(
-        cause.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }
 
 fn ready<T: Send + 'static>(result: Outcome<T>) -> IoFuture<T> {
