@@ -38,6 +38,8 @@ mod lock;
 mod os;
 mod reserve;
 mod segment_file;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod spare;
 mod storage;
 

@@ -12,6 +12,9 @@ use wal_core::StorageError;
 
 use crate::file_system::{Access, FileSystem, OpenFile, read_full, write_full};
 
+/// The length of the note, without its line end.
+const NOTE: usize = 31;
+
 /// Held as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Lock {
@@ -58,10 +61,10 @@ impl Lock {
                 directory.display()
             )));
         }
-        let note = format!("process {}\n", std::process::id());
-        file.set_length(0)
-            .and_then(|()| write_full(file.as_ref(), &mut [IoSlice::new(note.as_bytes())], 0))
-            .map_err(failed)?;
+        // As long as any other, so that the block is never given back: on a full disk somebody
+        // else would get it. And if the note cannot be written, the lock is held all the same.
+        let note = format!("{:<NOTE$}\n", format!("process {}", std::process::id()));
+        let _ = write_full(file.as_ref(), &mut [IoSlice::new(note.as_bytes())], 0);
         Ok(Lock { _file: file })
     }
 }

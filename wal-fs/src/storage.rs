@@ -281,8 +281,8 @@ impl FileStorage {
         Ok(listed)
     }
 
-    /// Removes the segments that `doomed` picks, lowest first, so that a crash in between
-    /// leaves no gap.
+    /// Removes the segments that `doomed` picks, lowest first, each durably before the next: a
+    /// crash in between leaves no gap, also where names reach the medium in any order.
     fn delete_now(&self, doomed: impl Fn(SegmentId) -> bool) -> Outcome<()> {
         let doomed: Vec<_> = {
             let names = self.names.lock();
@@ -298,12 +298,9 @@ impl FileStorage {
                 .map_err(|cause| self.error("deleting", *id, cause))?;
             self.names.lock().remove(id);
             self.reading.forget(*id);
+            self.sync_names()?;
         }
-        if doomed.is_empty() {
-            Ok(())
-        } else {
-            self.sync_names()
-        }
+        Ok(())
     }
 }
 
