@@ -27,18 +27,21 @@ pub(crate) fn parse(name: &str) -> Option<(SegmentId, Lsn)> {
     Some((SegmentId::new(segment), Lsn::new(first)))
 }
 
-/// The segments in `directory`, and the first LSN of each; `other` is shown every other name.
+/// The segments in `directory`, and the first LSN of each; `each` is shown every name, and
+/// whether it is a segment's.
 /// Reads names alone, so ten thousand segments cost some milliseconds.
 pub(crate) fn segments(
     system: &dyn FileSystem,
     directory: &Path,
-    mut other: impl FnMut(Entry<'_>),
+    mut each: impl FnMut(Entry<'_>, bool),
 ) -> Result<BTreeMap<SegmentId, Lsn>, StorageError> {
     let mut found = BTreeMap::new();
     let mut refused = None;
     let listed = system.list(directory, &mut |entry| {
-        let Some((segment, first)) = entry.name.to_str().and_then(parse) else {
-            return other(entry);
+        let parsed = entry.name.to_str().and_then(parse);
+        each(entry, parsed.is_some());
+        let Some((segment, first)) = parsed else {
+            return;
         };
         let path = || directory.join(entry.name);
         if entry.kind != Kind::File {

@@ -40,7 +40,6 @@ pub(crate) struct Entry<'a> {
     pub(crate) name: &'a OsStr,
     pub(crate) kind: Kind,
     /// Equal for two names of one file; `None` where listing does not tell.
-    #[allow(dead_code)] // until spares are compared with segments
     pub(crate) file: Option<u64>,
 }
 

@@ -31,12 +31,15 @@
     clippy::cast_possible_truncation
 )]
 
+mod background;
 mod directory;
 mod file_system;
+mod fill;
 mod handles;
 mod lock;
 mod os;
 mod reserve;
+mod rhythm;
 mod segment_file;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::file_system::{Access, FileSystem, Kind, OpenFile};
+use crate::fill::blank;
 
 /// The name of the reserve.
 pub(crate) const NAME: &str = "reserve";
@@ -53,6 +54,7 @@ impl Reserve {
         if found < bytes {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        blank(file.as_ref())?;
         self.system.rename(&self.path, path)?;
         Ok((file, found))
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::file_system::{OpenFile, write_full};
+use crate::fill::zero;
 
 /// How far ahead a file that was not prepared is filled with zeros at a time.
-const AHEAD: usize = 512 << 10;
+const AHEAD: u64 = 512 << 10;
 
 /// A file, the offset at which the next frame goes, and whether it has unsynced data.
 #[derive(Debug)]
@@ -20,7 +21,6 @@ pub(crate) struct SegmentFile {
     /// Up to here they have been written, with frames or with zeros.
     prepared: u64,
     dirty: bool,
-    syncs: u64,
 }
 
 impl SegmentFile {
@@ -32,7 +32,6 @@ impl SegmentFile {
             allocated,
             prepared,
             dirty: false,
-            syncs: 0,
         }
     }
 
@@ -57,17 +56,17 @@ impl SegmentFile {
 
     /// Fills blocks ahead of the end with zeros, if a frame of `bytes` that is to be synced
     /// would reach blocks that were never written: then one sync in many allocates blocks
-    /// for all of them. Frames that are large themselves gain nothing.
+    /// for all of them. Frames that are large themselves gain nothing from so little, and more
+    /// would hold up the commit: for them there are spares.
     pub(crate) fn prepare_for(&mut self, bytes: u64) {
         let end = self.end + bytes;
-        if end <= self.prepared || bytes > AHEAD as u64 / 8 {
+        if end <= self.prepared || bytes > AHEAD / 8 {
             return;
         }
-        let ahead = usize::try_from(self.allocated.saturating_sub(end)).unwrap_or(AHEAD);
-        let zeros = [0; AHEAD].get(..ahead.min(AHEAD)).unwrap_or_default();
+        let ahead = self.allocated.min(end + AHEAD);
         // Without it the commit is slower, not wrong: errors show when the frame is written.
-        if write_full(self.file.as_ref(), &mut [IoSlice::new(zeros)], end).is_ok() {
-            self.prepared = end + zeros.len() as u64;
+        if ahead > end && zero(self.file.as_ref(), end, ahead).is_ok() {
+            self.prepared = ahead;
         }
     }
 
@@ -76,17 +75,13 @@ impl SegmentFile {
         if self.dirty {
             self.file.sync_data()?;
             self.dirty = false;
-            self.syncs += 1;
         }
         Ok(())
     }
 
-    /// Whether it has just become clear that this log is synced often, that is, every few
-    /// blocks: its next segment is worth preparing.
-    pub(crate) fn is_synced_often(&self) -> bool {
-        const SYNCS: u64 = 32;
-        const BYTES_PER_SYNC: u64 = 128 << 10;
-        self.syncs == SYNCS && self.end <= SYNCS * BYTES_PER_SYNC
+    /// Where the next frame goes.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
     }
 
     /// Cuts off what was prepared beyond the last frame.

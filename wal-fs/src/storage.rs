@@ -1,6 +1,6 @@
 //! The storage contract of `wal-core`, on files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,14 @@ use wal_core::{
 };
 
 use crate::directory;
-use crate::file_system::{Access, FileSystem, is_full};
+use crate::file_system::{Access, Entry, FileSystem, is_full};
 use crate::handles::{Handle, Handles};
 use crate::lock::{self, Lock};
 use crate::os::Os;
-use crate::reserve::Reserve;
+use crate::reserve::{self, Reserve};
+use crate::rhythm::Rhythm;
 use crate::segment_file::SegmentFile;
-use crate::spare::Spare;
+use crate::spare::{self, Spares};
 
 /// Frames start on blocks of this size, so that no acknowledged block is ever rewritten.
 const BLOCK: u32 = 4096;
@@ -39,11 +40,12 @@ const BLOCK: u32 = 4096;
 pub struct FileStorage {
     system: Arc<dyn FileSystem>,
     directory: PathBuf,
+    /// Before the lock: background work ends before another writer may begin.
+    spares: Spares,
     lock: Mutex<Option<Lock>>,
     /// All segments whose names are known.
     names: Mutex<BTreeMap<SegmentId, Lsn>>,
     writing: Mutex<Writing>,
-    spare: Spare,
     reserve: Reserve,
     reading: Handles,
 }
@@ -57,6 +59,10 @@ struct Writing {
     unsynced_names: bool,
     /// Whether records have been announced: before, only recovery writes.
     prepared: bool,
+    rhythm: Rhythm,
+    /// Segments below were deleted: what is still to be stored there, as the seal of one, need
+    /// not be.
+    deleted_before: SegmentId,
 }
 
 type Outcome<T> = Result<T, StorageError>;
@@ -78,10 +84,10 @@ impl FileStorage {
             .map_err(|cause| StorageError::io(context(), cause))?;
         Ok(FileStorage {
             directory: directory.to_owned(),
+            spares: Spares::new(&system, directory),
             lock: Mutex::new(None),
-            names: Mutex::new(directory::segments(system.as_ref(), directory, |_| {})?),
+            names: Mutex::new(directory::segments(system.as_ref(), directory, |_, _| {})?),
             writing: Mutex::default(),
-            spare: Spare::new(&system, directory),
             reserve: Reserve::new(&system, directory),
             reading: Handles::default(),
             system,
@@ -125,7 +131,7 @@ impl FileStorage {
         })?;
         let system = self.system.as_ref();
         let lock = Lock::acquire(system, &self.directory)?;
-        let names = directory::segments(system, &self.directory, |_| {})?;
+        let names = self.take_stock()?;
         if names.is_empty() {
             directory::sync_name(system, &self.directory).map_err(|cause| {
                 let context = format!("syncing the name of {}", self.directory.display());
@@ -143,37 +149,41 @@ impl FileStorage {
         })
     }
 
+    /// Looks at all names, as their new owner: the segments, and what of ours lies beside them.
+    fn take_stock(&self) -> Outcome<BTreeMap<SegmentId, Lsn>> {
+        let mut files = HashSet::new();
+        let mut ours = Vec::new();
+        let note = |entry: Entry<'_>, is_segment| {
+            if is_segment {
+                files.extend(entry.file);
+            } else if let Some(name) = entry.name.to_str().filter(|name| is_ours(name)) {
+                ours.push((name.to_owned(), entry.file));
+            }
+        };
+        let names = directory::segments(self.system.as_ref(), &self.directory, note)?;
+        for (name, file) in ours {
+            // A crash may leave a file both names of a rename. The segment keeps it.
+            let shared = file.is_some_and(|file| !files.insert(file));
+            if shared {
+                let path = self.directory.join(&name);
+                let context = || format!("removing the second name {}", path.display());
+                let removed = self.system.remove(&path);
+                removed.map_err(|cause| StorageError::io(context(), cause))?;
+            } else if name != reserve::NAME {
+                self.spares.adopt(&name);
+            }
+        }
+        Ok(names)
+    }
+
     fn append_now(&self, at: Position, frame: &[Bytes], sync: Sync) -> Outcome<()> {
         let mut writing = self.writing.lock();
-        if at.offset == 0 {
-            let bytes = frame.iter().map(|part| part.len() as u64).sum();
-            let file = self.create(at, bytes, !writing.prepared)?;
-            // The seal of the segment just left behind may still come; older ones are done
-            // once they are synced.
-            while writing.files.len() > 1 {
-                let Some((id, mut old)) = writing.files.pop_first() else {
-                    break;
-                };
-                old.sync()
-                    .map_err(|cause| self.broken("syncing", id, cause))?;
-            }
-            writing.files.insert(at.segment, file);
-            writing.unsynced_names = true;
-        }
-        let file = writing.files.get_mut(&at.segment).ok_or_else(|| {
-            StorageError::Conflict(format!("segment {} is not open for appending", at.segment))
-        })?;
         let bytes = frame.iter().map(|part| part.len() as u64).sum();
-        // Before the first byte: what does not fit is `Full`, and nothing is broken.
-        file.allocate(at.offset + bytes)
-            .map_err(|cause| self.error("allocating", at.segment, cause))?;
-        if sync == Sync::Yes {
-            file.prepare_for(bytes);
+        if at.offset == 0 {
+            self.begin(&mut writing, at, bytes)?;
         }
-        file.append(at.offset, frame)
-            .map_err(|cause| self.broken("writing", at.segment, cause))?;
-        if file.is_synced_often() {
-            self.spare.build();
+        if at.segment >= writing.deleted_before {
+            self.write(&mut writing, at, frame, bytes, sync)?;
         }
         match sync {
             Sync::Yes => self.sync_all(&mut writing),
@@ -181,8 +191,56 @@ impl FileStorage {
         }
     }
 
+    /// Makes room for the first frame of a new segment.
+    fn begin(&self, writing: &mut Writing, at: Position, bytes: u64) -> Outcome<()> {
+        // So that a crash leaves at most the newest name in doubt.
+        if writing.unsynced_names {
+            self.sync_all(writing)?;
+        }
+        let file = self.create(at, bytes, !writing.prepared)?;
+        // The seal of the segment just left behind may still come; older ones are done
+        // once they are synced.
+        while writing.files.len() > 1 {
+            let Some((id, mut old)) = writing.files.pop_first() else {
+                break;
+            };
+            old.sync()
+                .map_err(|cause| self.broken("syncing", id, cause))?;
+        }
+        writing.files.insert(at.segment, file);
+        writing.unsynced_names = true;
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        writing: &mut Writing,
+        at: Position,
+        frame: &[Bytes],
+        bytes: u64,
+        sync: Sync,
+    ) -> Outcome<()> {
+        let file = writing.files.get_mut(&at.segment).ok_or_else(|| {
+            StorageError::Conflict(format!("segment {} is not open for appending", at.segment))
+        })?;
+        // Before the first byte: what does not fit is `Full`, and nothing is broken.
+        file.allocate(at.offset.saturating_add(bytes))
+            .map_err(|cause| self.error("allocating", at.segment, cause))?;
+        if sync == Sync::Yes {
+            file.prepare_for(bytes);
+        }
+        file.append(at.offset, frame)
+            .map_err(|cause| self.broken("writing", at.segment, cause))?;
+        writing.rhythm.frame(sync == Sync::Yes);
+        // A quarter into the segment: until then, one that is deleted may become the next.
+        if writing.rhythm.is_steady() && file.end() >= self.spares.segment_bytes() / 4 {
+            self.spares.build();
+        }
+        Ok(())
+    }
+
     /// A file for a new segment, with all the space that it will need; `Full` if there is none.
-    /// Recovery may use what was kept back.
+    /// Recovery begins with a new one, and on a full disk may use what was kept back.
     fn create(&self, at: Position, bytes: u64, recovery: bool) -> Outcome<SegmentFile> {
         let path = self.path(at.segment, at.lsn);
         let mut names = self.names.lock();
@@ -190,29 +248,47 @@ impl FileStorage {
             let taken = format!("segment {} exists already", at.segment);
             return Err(StorageError::Conflict(taken));
         }
-        let failed = |cause| self.error("creating", at.segment, cause);
-        let file = match self.spare.take(&path).map_err(failed)? {
-            Some(file) => {
-                let prepared = file.length().map_err(failed)?;
-                SegmentFile::new(file, prepared, prepared)
-            }
-            None => match self.allocate_new(&path, bytes) {
-                Err(cause) if recovery && is_full(&cause) => {
-                    let taken = self.reserve.take(&path, bytes);
-                    let (file, allocated) = taken.map_err(|_| failed(cause))?;
-                    SegmentFile::new(file, allocated, 0)
-                }
-                created => created.map_err(failed)?,
-            },
+        let created = if recovery {
+            self.create_for_recovery(&path, bytes)
+        } else {
+            self.create_for_records(&path, bytes)
         };
+        let file = created.map_err(|cause| self.error("creating", at.segment, cause))?;
         names.insert(at.segment, at.lsn);
         Ok(file)
+    }
+
+    fn create_for_records(&self, path: &Path, bytes: u64) -> io::Result<SegmentFile> {
+        if let Some((file, bytes)) = self.spares.take(path, bytes)? {
+            return Ok(SegmentFile::new(file, bytes, bytes));
+        }
+        self.allocate_new(path, bytes).or_else(|cause| {
+            if !is_full(&cause) {
+                return Err(cause);
+            }
+            // What was deleted may not be unlinked yet.
+            self.spares.settle();
+            self.allocate_new(path, bytes)
+        })
+    }
+
+    fn create_for_recovery(&self, path: &Path, bytes: u64) -> io::Result<SegmentFile> {
+        self.allocate_new(path, bytes).or_else(|cause| {
+            if !is_full(&cause) {
+                return Err(cause);
+            }
+            if let Some((file, bytes)) = self.spares.take(path, bytes)? {
+                return Ok(SegmentFile::new(file, bytes, bytes));
+            }
+            let (file, allocated) = self.reserve.take(path, bytes).map_err(|_| cause)?;
+            Ok(SegmentFile::new(file, allocated, 0))
+        })
     }
 
     fn allocate_new(&self, path: &Path, bytes: u64) -> io::Result<SegmentFile> {
         let file = self.system.open(path, Access::CreateNew)?;
         let mut file = SegmentFile::new(file, 0, 0);
-        let allocated = file.allocate(bytes.max(self.spare.segment_bytes()));
+        let allocated = file.allocate(bytes.max(self.spares.segment_bytes()));
         if allocated.is_err() {
             self.system.remove(path)?;
         }
@@ -271,7 +347,7 @@ impl FileStorage {
     }
 
     fn list_now(&self) -> Outcome<Vec<SegmentMeta>> {
-        let names = directory::segments(self.system.as_ref(), &self.directory, |_| {})?;
+        let names = directory::segments(self.system.as_ref(), &self.directory, |_, _| {})?;
         let listed = names.iter().map(|(id, first)| SegmentMeta {
             id: *id,
             first: Some(*first),
@@ -281,27 +357,54 @@ impl FileStorage {
         Ok(listed)
     }
 
-    /// Removes the segments that `doomed` picks, lowest first, each durably before the next: a
-    /// crash in between leaves no gap, also where names reach the medium in any order.
-    fn delete_now(&self, doomed: impl Fn(SegmentId) -> bool) -> Outcome<()> {
-        let doomed: Vec<_> = {
-            let names = self.names.lock();
-            names
-                .iter()
-                .filter(|(id, _)| doomed(**id))
-                .map(|(id, first)| (*id, self.path(*id, *first)))
-                .collect()
-        };
-        for (id, path) in &doomed {
-            self.system
-                .remove(path)
-                .map_err(|cause| self.error("deleting", *id, cause))?;
-            self.names.lock().remove(id);
-            self.reading.forget(*id);
+    /// Lets go of every segment below `before`, lowest first, each durably before the next: a
+    /// crash in between leaves no gap, also where names reach the medium in any order. Only
+    /// then may a file be reused or unlinked.
+    fn delete_before_now(&self, before: SegmentId) -> Outcome<()> {
+        let mut writing = self.writing.lock();
+        loop {
+            let lowest = {
+                let names = self.names.lock();
+                names.first_key_value().map(|(id, first)| (*id, *first))
+            };
+            let Some((id, first)) = lowest.filter(|(id, _)| *id < before) else {
+                return Ok(());
+            };
+            // What was still to come there goes nowhere: the file may soon be another segment.
+            writing.deleted_before = writing.deleted_before.max(id.next());
+            writing.files.remove(&id);
+            let retired = self.spares.retire(&self.path(id, first));
+            let retired = retired.map_err(|cause| self.error("deleting", id, cause))?;
+            self.forget(id);
             self.sync_names()?;
+            self.spares.retired(retired);
         }
-        Ok(())
     }
+
+    /// Removes one segment. It never becomes a spare: its number may be given out again.
+    fn delete_now(&self, segment: SegmentId) -> Outcome<()> {
+        let first = self.names.lock().get(&segment).copied();
+        let Some(first) = first else {
+            return Ok(());
+        };
+        let removed = self.system.remove(&self.path(segment, first));
+        removed.map_err(|cause| self.error("deleting", segment, cause))?;
+        self.forget(segment);
+        self.sync_names()
+    }
+
+    fn forget(&self, segment: SegmentId) {
+        self.names.lock().remove(&segment);
+        self.reading.forget(segment);
+    }
+}
+
+/// Whether a name that is no segment's is one of those that come and go beside them.
+fn is_ours(name: &str) -> bool {
+    let gone = name.strip_suffix(spare::GONE);
+    spare::NAMES.contains(&name)
+        || [spare::BUILDING, reserve::NAME].contains(&name)
+        || gone.is_some_and(|segment| directory::parse(segment).is_some())
 }
 
 fn ready<T: Send + 'static>(result: Outcome<T>) -> IoFuture<T> {
@@ -322,7 +425,7 @@ impl Storage for FileStorage {
     }
 
     fn resign(&self) -> IoFuture<()> {
-        self.spare.stop();
+        self.spares.stop();
         let files = std::mem::take(&mut *self.writing.lock()).files;
         if let Some((_, last)) = files.last_key_value() {
             // Gives back the space prepared but not used. Failing to costs only that.
@@ -336,7 +439,7 @@ impl Storage for FileStorage {
         let refilled = self.reserve.refill(segment_bytes);
         let context = || format!("reserving space in {}", self.directory.display());
         if refilled.is_ok() {
-            self.spare.allow(segment_bytes);
+            self.spares.allow(segment_bytes);
             self.writing.lock().prepared = true;
         }
         ready(refilled.map_err(|cause| StorageError::io(context(), cause)))
@@ -363,10 +466,10 @@ impl Storage for FileStorage {
     }
 
     fn delete_before(&self, segment: SegmentId) -> IoFuture<()> {
-        ready(self.delete_now(|id| id < segment))
+        ready(self.delete_before_now(segment))
     }
 
     fn delete(&self, segment: SegmentId) -> IoFuture<()> {
-        ready(self.delete_now(|id| id == segment))
+        ready(self.delete_now(segment))
     }
 }

@@ -12,14 +12,14 @@ use wal_fs::sim::{Fault, Metadata, SimDisk};
 fn once(metadata: Metadata, seed: u64) {
     let mut at = 0;
     while let Some((disk, mut oracle, wal)) = struck(seed, metadata, at, Fault::NoSpace) {
-        match wal {
-            Some(wal) if wal.durable().get() as usize == oracle.end() => {
-                // Nothing broke, and it goes on.
-                oracle.read(&disk, &wal);
-                append_more(&disk, &mut oracle, &wal);
+        if let Some(wal) = wal {
+            if disk.struck_call() == Some("write") {
+                // In the middle of a frame, or of zeros ahead of it, which do not matter.
+                oracle.append(&wal, &[1], Durability::Durable);
+            } else {
+                assert_eq!(wal.durable().get() as usize, oracle.end());
+                append_more(&disk, &mut oracle, &wal); // nothing broke, and it goes on
             }
-            Some(_) => assert_eq!(disk.struck_call(), Some("write"), "call {at} broke the log"),
-            None => {} // opening failed
         }
         disk.crash();
         let wal = oracle.reopen(&disk, true);

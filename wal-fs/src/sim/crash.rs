@@ -25,11 +25,23 @@ impl Disk {
         self.end_of_life();
     }
 
+    /// A sync failed: some of the data may be on the medium, the pages are marked clean all the
+    /// same, and nobody will write them again.
+    pub(super) fn fail_sync(&mut self, id: InodeId) {
+        let stale = (self.metadata == Metadata::Strict).then_some(self.stale.as_slice());
+        if let Some(inode) = self.inodes.get_mut(&id) {
+            for extent in std::mem::take(&mut inode.unsynced) {
+                extent.suffer(&mut inode.medium, &mut self.random, stale);
+                inode.lost.push(extent);
+            }
+        }
+    }
+
     pub(super) fn kill(&mut self) {
         for inode in self.inodes.values_mut() {
             // Pages that are clean, as far as the cache knows, may leave it.
             if !inode.lost.is_empty() && self.random.one_in(2) {
-                inode.drop_cache(&mut self.random);
+                inode.drop_cache();
             }
         }
         self.end_of_life();
@@ -102,9 +114,8 @@ fn pick<T: Clone>(random: &mut Random, history: &[T]) -> Option<T> {
 
 impl Inode {
     fn lose_power(&mut self, random: &mut Random, stale: Option<&[u8]>) {
-        let lost = std::mem::take(&mut self.lost);
-        let unsynced = std::mem::take(&mut self.unsynced);
-        for extent in lost.into_iter().chain(unsynced) {
+        self.lost.clear();
+        for extent in std::mem::take(&mut self.unsynced) {
             extent.suffer(&mut self.medium, random, stale);
         }
         self.cache.clone_from(&self.medium);
@@ -112,10 +123,8 @@ impl Inode {
     }
 
     /// What a failed sync has lost is read from the medium again.
-    fn drop_cache(&mut self, random: &mut Random) {
+    fn drop_cache(&mut self) {
         for extent in std::mem::take(&mut self.lost) {
-            // What was written over it since then is dirty, and stays.
-            extent.suffer(&mut self.medium, random, None);
             let end = (extent.offset + extent.bytes.len()).min(self.medium.len());
             let from_medium = Extent {
                 offset: extent.offset,
@@ -127,6 +136,7 @@ impl Inode {
             };
             from_medium.store(&mut self.cache);
         }
+        // What was written over it since then is dirty, and stays.
         for extent in &self.unsynced {
             extent.store(&mut self.cache);
         }

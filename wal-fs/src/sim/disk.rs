@@ -49,7 +49,8 @@ pub(super) struct Inode {
     pub(super) medium: Vec<u8>,
     /// Written and not synced, in order.
     pub(super) unsynced: Vec<Extent>,
-    /// Written, and lost by a sync that failed: no later sync will store it.
+    /// Lost by a sync that failed: the cache shows it, the medium has some of it or nothing,
+    /// and no later sync will store it.
     pub(super) lost: Vec<Extent>,
     /// Bytes for which blocks exist.
     pub(super) allocated: u64,
