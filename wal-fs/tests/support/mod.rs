@@ -284,6 +284,7 @@ pub(crate) fn struck(
 ) -> Option<(SimDisk, Oracle, Option<Wal>)> {
     let disk = SimDisk::new((seed << 32) + at, metadata);
     let mut oracle = Oracle::default();
+    disk.noise(seed % 2 == 1);
     disk.at(at, fault);
     let wal = workload(&disk, &mut oracle);
     disk.has_struck().then_some((disk, oracle, wal))
