@@ -112,6 +112,15 @@ impl Oracle {
         }
     }
 
+    /// Releases all that is durable: the next roll deletes the segment that it leaves.
+    pub(crate) fn release_all(&mut self, wal: &Wal) -> Outcome {
+        self.released = self.released.max(wal.durable().get());
+        match wal.release(wal.durable()) {
+            Ok(()) => Outcome::Done,
+            Err(_) => Outcome::Broken,
+        }
+    }
+
     /// Releases everything below the newest segment, and waits until it is deleted.
     pub(crate) fn release(&mut self, wal: &Wal, disk: &SimDisk) -> Outcome {
         let before = wal.newest_segment();
@@ -248,7 +257,12 @@ pub(crate) fn workload(disk: &SimDisk, oracle: &mut Oracle) -> Option<Wal> {
             if oracle.append(&wal, lengths, durability) == Outcome::Broken {
                 return Some(wal);
             }
-            if step % 4 == 3 && oracle.release(&wal, disk) == Outcome::Broken {
+            let released = match step % 4 {
+                3 if round % 2 == 0 => oracle.release(&wal, disk),
+                1 if round % 2 == 1 => oracle.release_all(&wal),
+                _ => Outcome::Done,
+            };
+            if released == Outcome::Broken {
                 return Some(wal);
             }
         }
