@@ -123,6 +123,7 @@ fn an_unfinished_segment_in_a_spare_does_not_come_back() {
     let (wal, _) = open(&disk).unwrap();
     fill_and_release(&disk, &mut oracle, &wal);
     wal.close().unwrap();
+    let mut reached = 0;
     for seed in 0..150 {
         let (disk, mut oracle) = (disk.fork(seed), oracle.clone());
         // The name of the new segment is to be synced; next time, its first frame to be written.
@@ -130,13 +131,14 @@ fn an_unfinished_segment_in_a_spare_does_not_come_back() {
             let wal = oracle.reopen(&disk, true);
             disk.at(calls, Fault::Crash);
             oracle.append(&wal, &[8000], Durability::Durable);
-            let trace = || disk.trace().join("\n");
-            assert_eq!(disk.struck_call(), Some(kind), "{}", trace());
+            reached += usize::from(disk.struck_call() == Some(kind));
+            disk.crash(); // or else the log went on in the segment that recovery began
         }
         check_names(&disk);
         let wal = oracle.reopen(&disk, true);
         append_more(&disk, &mut oracle, &wal);
     }
+    assert!(reached > 200, "{reached}");
 }
 
 /// Whoever syncs every frame gets zeros ahead, also for large frames; bulk does not.
