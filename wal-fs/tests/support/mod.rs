@@ -255,20 +255,25 @@ pub(crate) fn workload(disk: &SimDisk, oracle: &mut Oracle) -> Option<Wal> {
                 _ => Durability::Durable,
             };
             if oracle.append(&wal, lengths, durability) == Outcome::Broken {
+                assert!(disk.has_struck(), "broken without a fault");
                 return Some(wal);
             }
             let released = match step % 4 {
                 3 if round % 2 == 0 => oracle.release(&wal, disk),
-                1 if round % 2 == 1 => oracle.release_all(&wal),
+                _ if round % 2 == 1 => oracle.release_all(&wal),
                 _ => Outcome::Done,
             };
             if released == Outcome::Broken {
+                assert!(disk.has_struck(), "broken without a fault");
                 return Some(wal);
             }
         }
         match wal.close() {
             Ok(()) => oracle.synced(),
-            Err(_) => return None,
+            Err(error) => {
+                assert!(disk.has_struck(), "{error}");
+                return None;
+            }
         }
         // An accepted append may have become durable, or not: closing says so.
         wal = match open(disk) {
