@@ -2,13 +2,34 @@
 //!
 //! A log is a directory. It holds one file per segment (`000000000001-00000000000000000000.wal`:
 //! segment number, first LSN), a `LOCK` that the writer holds, a `reserve` with the space that a
-//! recovery may need (as much as a segment), and at most one spare segment that is filled with
-//! zeros ahead of use. Other names are left alone.
+//! recovery may need (as much as a segment), and up to two spares (`spare.ready`,
+//! `spare.ready.2`): deleted segments that become the next ones, or files filled with zeros
+//! ahead of use (`spare.building` until they are full). A deleted segment that is neither kept
+//! nor unlinked yet ends with `.gone`. Other names are left alone.
 //!
-//! What it relies on: `fdatasync` (`F_FULLFSYNC` on macOS) returns only when the medium has
-//! the data; `fsync` of a directory makes its names durable (Unix; on Windows the file
-//! system journals them). Meant for local file systems; a network file system must keep
-//! both promises and its locks, which few do.
+//! All of these are plain files. A symbolic link, a directory or a pipe under such a name is
+//! never followed, written or waited for, neither for writing nor for reading: it is an error
+//! that names it. To keep a log elsewhere, link its directory.
+//!
+//! # What it relies on
+//!
+//! - **Linux, on a local file system**: `fdatasync` returns only when the medium has the data,
+//!   `fsync` of a directory when it has the names, `fallocate` promises space. ext4 and XFS do
+//!   all three. No order is relied upon among names that were not synced.
+//! - **Copy-on-write file systems** (btrfs, ZFS, bcachefs) keep the first two promises. Space
+//!   cannot be promised there, so a full disk may poison the handle (G5) where elsewhere it is
+//!   only full (G7); and preparing or recycling blocks gains nothing.
+//! - **Network file systems** must keep both promises, and their locks must reach all machines:
+//!   NFS from version 4 with a server that syncs does, many do not, and a reader on another
+//!   machine may see old lengths. Not tested.
+//! - **macOS**: syncing a file is `F_FULLFSYNC`, which empties the drive's cache; a directory is
+//!   synced likewise. Nothing promises space. Built in checks, not tested.
+//! - **Windows**: syncing a file is `FlushFileBuffers`. There is no call that waits for names;
+//!   NTFS journals them in order, so a crash may lose the newest segment's name with what was
+//!   acknowledged in it, unless flushing the file took the journal along, as NTFS is known to do
+//!   but does not promise. Nothing promises space. Built in checks, not tested.
+//!
+//! The feature `sim` adds a simulated disk that breaks every promise that is not made.
 //!
 //! ```
 //! use wal_core::{Lsn, Options, Wal};
@@ -31,11 +52,18 @@
     clippy::cast_possible_truncation
 )]
 
+mod background;
 mod directory;
+mod file_system;
+mod fill;
+mod handles;
 mod lock;
 mod os;
 mod reserve;
+mod rhythm;
 mod segment_file;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod spare;
 mod storage;
 

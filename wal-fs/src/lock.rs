@@ -4,45 +4,45 @@
 //! like another process; it ends with the process, however that ends. The file is
 //! opened close-on-exec. Its text names the holder, for the error message only.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, IoSlice};
 use std::path::Path;
+use std::sync::Arc;
 
 use wal_core::StorageError;
+
+use crate::file_system::{Access, FileSystem, OpenFile, read_full, write_full};
+
+/// The length of the note, without its line end.
+const NOTE: usize = 31;
 
 /// Held as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    _file: Arc<dyn OpenFile>,
 }
 
 /// Who holds the lock of this directory, if anybody does.
-pub(crate) fn holder(directory: &Path) -> Result<Option<String>, StorageError> {
+pub(crate) fn holder(
+    system: &dyn FileSystem,
+    directory: &Path,
+) -> Result<Option<String>, StorageError> {
     let path = directory.join("LOCK");
-    let mut file = match File::open(&path) {
+    let context = || format!("locking {}", path.display());
+    let file = match system.open(&path, Access::Read) {
         Ok(file) => file,
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(cause) => {
-            return Err(StorageError::io(
-                format!("opening {}", path.display()),
-                cause,
-            ));
-        }
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(StorageError::io(context(), cause)),
     };
-    match file.try_lock_shared() {
-        Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => Ok(Some(name(&mut file))),
-        Err(TryLockError::Error(cause)) => Err(StorageError::io(
-            format!("locking {}", path.display()),
-            cause,
-        )),
-    }
+    let free = file.try_lock(false);
+    let free = free.map_err(|cause| StorageError::io(context(), cause))?;
+    Ok((!free).then(|| name(file.as_ref())))
 }
 
 /// What the holder wrote into the file. It helps a person; without it nothing changes.
-fn name(file: &mut File) -> String {
-    let mut holder = String::new();
-    let _ = file.take(64).read_to_string(&mut holder);
+fn name(file: &dyn OpenFile) -> String {
+    let mut holder = [0; 64];
+    let read = read_full(file, &mut holder, 0).unwrap_or(0);
+    let holder = String::from_utf8_lossy(holder.get(..read).unwrap_or_default());
     match holder.trim() {
         "" => "another process".into(),
         holder => holder.into(),
@@ -50,32 +50,21 @@ fn name(file: &mut File) -> String {
 }
 
 impl Lock {
-    pub(crate) fn acquire(directory: &Path) -> Result<Lock, StorageError> {
+    pub(crate) fn acquire(system: &dyn FileSystem, directory: &Path) -> Result<Lock, StorageError> {
         let path = directory.join("LOCK");
-        let context = || format!("locking {}", path.display());
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|cause| StorageError::io(context(), cause))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let holder = name(&mut file);
-                return Err(StorageError::InUse(format!(
-                    "log directory {} is being written by {holder}; stop it, or use another directory",
-                    directory.display()
-                )));
-            }
-            Err(TryLockError::Error(cause)) => return Err(StorageError::io(context(), cause)),
+        let failed = |cause| StorageError::io(format!("locking {}", path.display()), cause);
+        let file = system.open(&path, Access::Create).map_err(failed)?;
+        if !file.try_lock(true).map_err(failed)? {
+            let holder = name(file.as_ref());
+            return Err(StorageError::InUse(format!(
+                "log directory {} is being written by {holder}; stop it, or use another directory",
+                directory.display()
+            )));
         }
-        let note = format!("process {}\n", std::process::id());
-        file.set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(note.as_bytes()))
-            .map_err(|cause| StorageError::io(context(), cause))?;
+        // As long as any other, so that the block is never given back: on a full disk somebody
+        // else would get it. And if the note cannot be written, the lock is held all the same.
+        let note = format!("{:<NOTE$}\n", format!("process {}", std::process::id()));
+        let _ = write_full(file.as_ref(), &mut [IoSlice::new(note.as_bytes())], 0);
         Ok(Lock { _file: file })
     }
 }

@@ -1,76 +1,201 @@
-//! The calls in which operating systems differ.
+//! The seam on a real file system: the calls in which operating systems differ.
 
-use std::fs::File;
-use std::io;
+use std::fs::{self, File, FileType, OpenOptions, TryLockError};
+use std::io::{self, IoSlice};
 use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
-/// Reads at `offset` until `buffer` is full or the file ends; returns how much was read.
-pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut done = 0;
-    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match read_some(file, rest, offset + done as u64) {
-            Ok(0) => break,
-            Ok(read) => done += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+use crate::file_system::{Access, Entry, FileSystem, Kind, OpenFile};
+
+/// The operating system's file systems.
+#[derive(Debug)]
+pub(crate) struct Os;
+
+#[derive(Debug)]
+struct OsFile(File);
+
+impl FileSystem for Os {
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
+    fn list(&self, path: &Path, each: &mut dyn FnMut(Entry<'_>)) -> io::Result<()> {
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            each(Entry {
+                name: &entry.file_name(),
+                kind: kind(entry.file_type()?), // stands in the entry: no look at the file
+                file: file_number(&entry),
+            });
+        }
+        Ok(())
+    }
+
+    #[cfg(unix)]
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    /// NTFS journals names; there is no call to wait for it.
+    #[cfg(not(unix))]
+    fn sync_directory(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<(Kind, u64)> {
+        let found = fs::symlink_metadata(path)?;
+        Ok((kind(found.file_type()), found.len()))
+    }
+
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn OpenFile>> {
+        let mut options = OpenOptions::new();
+        match access {
+            Access::Read => options.read(true),
+            Access::Write => options.read(true).write(true),
+            Access::CreateNew => options.write(true).create_new(true),
+            Access::Create => options.read(true).write(true).create(true).truncate(false),
+            Access::Replace => options.write(true).create(true).truncate(true),
+        };
+        not_elsewhere(&mut options);
+        let file = options.open(path).map_err(|cause| explain(path, cause))?;
+        if access != Access::CreateNew {
+            let found = kind(file.metadata()?.file_type());
+            if found != Kind::File {
+                return Err(no_file(found));
+            }
+        }
+        Ok(Arc::new(OsFile(file)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn spawn(&self, work: Box<dyn FnOnce() + Send>) -> io::Result<Option<JoinHandle<()>>> {
+        let thread = std::thread::Builder::new().name("wal-spare".into());
+        thread.spawn(work).map(Some)
+    }
+}
+
+fn kind(found: FileType) -> Kind {
+    if found.is_symlink() {
+        Kind::Symlink
+    } else if found.is_file() {
+        Kind::File
+    } else if found.is_dir() {
+        Kind::Directory
+    } else {
+        Kind::Other
+    }
+}
+
+fn no_file(kind: Kind) -> io::Error {
+    let name = kind.name();
+    let text = format!("it is {name}, and only a plain file will do; move it elsewhere");
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
+/// The system refuses a directory or a symbolic link in words of its own, or in none.
+fn explain(path: &Path, cause: io::Error) -> io::Error {
+    match fs::symlink_metadata(path).map(|found| kind(found.file_type())) {
+        Ok(found) if found != Kind::File => no_file(found),
+        _ => cause,
+    }
+}
+
+#[cfg(unix)]
+fn file_number(entry: &fs::DirEntry) -> Option<u64> {
+    Some(std::os::unix::fs::DirEntryExt::ino(entry))
+}
+
+#[cfg(not(unix))]
+fn file_number(_entry: &fs::DirEntry) -> Option<u64> {
+    None
+}
+
+/// Neither follows a symbolic link nor waits for the other end of a pipe.
+#[cfg(unix)]
+fn not_elsewhere(options: &mut OpenOptions) {
+    use rustix::fs::OFlags;
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags.bits().cast_signed());
+}
+
+/// `FILE_FLAG_OPEN_REPARSE_POINT`: opens the link itself, which is then refused.
+#[cfg(windows)]
+fn not_elsewhere(options: &mut OpenOptions) {
+    std::os::windows::fs::OpenOptionsExt::custom_flags(options, 0x0020_0000);
+}
+
+impl OpenFile for OsFile {
+    #[cfg(unix)]
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(&self.0, buffer, offset)
+    }
+
+    #[cfg(windows)]
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_read(&self.0, buffer, offset)
+    }
+
+    #[cfg(unix)]
+    fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        Ok(rustix::io::pwritev(&self.0, parts, offset)?)
+    }
+
+    /// There is no vectored call: one part at a time.
+    #[cfg(windows)]
+    fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let part = parts.iter().find(|part| !part.is_empty());
+        part.map_or(Ok(0), |part| {
+            std::os::windows::fs::FileExt::seek_write(&self.0, part, offset)
+        })
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn allocate(&self, start: u64, end: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::Errno;
+        let bytes = end.saturating_sub(start);
+        match fallocate(&self.0, FallocateFlags::empty(), start, bytes) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+            Err(cause) => Err(cause.into()),
         }
     }
-    Ok(done)
-}
 
-#[cfg(unix)]
-fn read_some(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::read_at(file, buffer, offset)
-}
-
-#[cfg(windows)]
-fn read_some(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
-}
-
-/// Writes at `offset` without moving the file's own position.
-#[cfg(unix)]
-pub(crate) fn write_beside(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
-}
-
-/// There is no such call; whoever asks must be able to do without.
-#[cfg(windows)]
-pub(crate) fn write_beside(_file: &File, _bytes: &[u8], _offset: u64) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-/// Makes sure that the blocks up to `end` exist, so that writing them cannot run out of space.
-/// Best effort: file systems that cannot promise that (or copy on write) are left alone.
-#[cfg(target_os = "linux")]
-pub(crate) fn allocate(file: &File, start: u64, end: u64) -> io::Result<()> {
-    use rustix::fs::{FallocateFlags, fallocate};
-    use rustix::io::Errno;
-    match fallocate(
-        file,
-        FallocateFlags::empty(),
-        start,
-        end.saturating_sub(start),
-    ) {
-        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
-        Err(cause) => Err(cause.into()),
+    /// There is no call that promises it.
+    #[cfg(not(target_os = "linux"))]
+    fn allocate(&self, _start: u64, _end: u64) -> io::Result<()> {
+        Ok(())
     }
-}
 
-/// There is no call that promises it.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn allocate(_file: &File, _start: u64, _end: u64) -> io::Result<()> {
-    Ok(())
-}
+    fn set_length(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
 
-/// Makes the names in a directory durable.
-#[cfg(unix)]
-pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
 
-/// NTFS journals names; there is no call to wait for it.
-#[cfg(windows)]
-pub(crate) fn sync_directory(_path: &Path) -> io::Result<()> {
-    Ok(())
+    fn try_lock(&self, exclusive: bool) -> io::Result<bool> {
+        let locked = if exclusive {
+            self.0.try_lock()
+        } else {
+            self.0.try_lock_shared()
+        };
+        match locked {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(cause)) => Err(cause),
+        }
+    }
 }

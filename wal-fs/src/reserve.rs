@@ -5,48 +5,57 @@
 //! `reserve` with the blocks of one segment. The first segment that a writer begins may
 //! use it; until it is replaced, the log takes no records.
 
-use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::os;
+use crate::file_system::{Access, FileSystem, Kind, OpenFile};
+use crate::fill::blank;
+
+/// The name of the reserve.
+pub(crate) const NAME: &str = "reserve";
 
 /// The reserve of one directory.
 #[derive(Debug)]
-pub(crate) struct Reserve(PathBuf);
+pub(crate) struct Reserve {
+    system: Arc<dyn FileSystem>,
+    path: PathBuf,
+}
 
 impl Reserve {
-    pub(crate) fn new(directory: &Path) -> Self {
-        Reserve(directory.join("reserve"))
+    pub(crate) fn new(system: &Arc<dyn FileSystem>, directory: &Path) -> Self {
+        Reserve {
+            system: Arc::clone(system),
+            path: directory.join(NAME),
+        }
     }
 
     /// Makes sure that it is there and has at least this many bytes.
     pub(crate) fn refill(&self, bytes: u64) -> io::Result<()> {
-        if fs::metadata(&self.0).is_ok_and(|found| found.len() >= bytes) {
+        let found = self.system.stat(&self.path);
+        if found.is_ok_and(|(kind, found)| kind == Kind::File && found >= bytes) {
             return Ok(());
         }
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&self.0)?;
-        let filled = os::allocate(&file, 0, bytes)
-            .and_then(|()| file.set_len(bytes))
-            .and_then(|()| file.sync_all());
+        let file = self.system.open(&self.path, Access::Replace)?;
+        let filled = file
+            .allocate(0, bytes)
+            .and_then(|()| file.set_length(bytes))
+            .and_then(|()| file.sync_data());
         if filled.is_err() {
-            fs::remove_file(&self.0)?;
+            self.system.remove(&self.path)?;
         }
         filled
     }
 
     /// Gives it the name `path` if it has at least `bytes`; tells the file and how many it has.
-    pub(crate) fn take(&self, path: &Path, bytes: u64) -> io::Result<(File, u64)> {
-        let file = OpenOptions::new().write(true).open(&self.0)?;
-        let found = file.metadata()?.len();
+    pub(crate) fn take(&self, path: &Path, bytes: u64) -> io::Result<(Arc<dyn OpenFile>, u64)> {
+        let file = self.system.open(&self.path, Access::Write)?;
+        let found = file.length()?;
         if found < bytes {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        fs::rename(&self.0, path)?;
+        blank(file.as_ref())?;
+        self.system.rename(&self.path, path)?;
         Ok((file, found))
     }
 }

@@ -1,66 +1,45 @@
 //! A segment file that is open for appending.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::os::{allocate, write_beside};
+use crate::file_system::{OpenFile, write_full};
+use crate::fill::zero;
 
 /// How far ahead a file that was not prepared is filled with zeros at a time.
-const AHEAD: usize = 512 << 10;
+const AHEAD: u64 = 512 << 10;
 
 /// A file, the offset at which the next frame goes, and whether it has unsynced data.
 #[derive(Debug)]
 pub(crate) struct SegmentFile {
-    file: File,
+    file: Arc<dyn OpenFile>,
     end: u64,
     /// Up to here blocks exist.
     allocated: u64,
     /// Up to here they have been written, with frames or with zeros.
     prepared: u64,
     dirty: bool,
-    syncs: u64,
 }
 
 impl SegmentFile {
-    /// A new file under this name; fails if there is one already.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
-        Ok(Self::adopt(file, 0, 0))
-    }
-
-    /// A file that has `allocated` bytes, of which the first `prepared` were written as zeros.
-    pub(crate) fn adopt(file: File, allocated: u64, prepared: u64) -> Self {
+    /// A file that has `allocated` bytes, of which the first `prepared` were written before.
+    pub(crate) fn new(file: Arc<dyn OpenFile>, allocated: u64, prepared: u64) -> Self {
         SegmentFile {
             file,
             end: 0,
             allocated,
             prepared,
             dirty: false,
-            syncs: 0,
         }
     }
 
     /// Writes the frame at `offset`.
     pub(crate) fn append(&mut self, offset: u64, frame: &[Bytes]) -> io::Result<()> {
-        if offset != self.end {
-            self.file.seek(SeekFrom::Start(offset))?;
-        }
         self.dirty = true;
-        let mut slices: Vec<IoSlice<'_>> = frame.iter().map(|part| IoSlice::new(part)).collect();
-        let mut rest = slices.as_mut_slice();
-        // The last part may be empty; slices of nothing would end the loop early.
-        IoSlice::advance_slices(&mut rest, 0);
-        while !rest.is_empty() {
-            match self.file.write_vectored(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut rest, written),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let mut parts: Vec<IoSlice<'_>> = frame.iter().map(|part| IoSlice::new(part)).collect();
+        write_full(self.file.as_ref(), &mut parts, offset)?;
         self.end = offset + frame.iter().map(|part| part.len() as u64).sum::<u64>();
         self.prepared = self.prepared.max(self.end);
         Ok(())
@@ -69,7 +48,7 @@ impl SegmentFile {
     /// Makes sure that a frame which ends at `end` finds space; nothing is written if not.
     pub(crate) fn allocate(&mut self, end: u64) -> io::Result<()> {
         if end > self.allocated {
-            allocate(&self.file, self.allocated, end)?;
+            self.file.allocate(self.allocated, end)?;
             self.allocated = end;
         }
         Ok(())
@@ -77,17 +56,17 @@ impl SegmentFile {
 
     /// Fills blocks ahead of the end with zeros, if a frame of `bytes` that is to be synced
     /// would reach blocks that were never written: then one sync in many allocates blocks
-    /// for all of them. Frames that are large themselves gain nothing.
+    /// for all of them. Frames that are large themselves gain nothing from so little, and more
+    /// would hold up the commit: for them there are spares.
     pub(crate) fn prepare_for(&mut self, bytes: u64) {
         let end = self.end + bytes;
-        if end <= self.prepared || bytes > AHEAD as u64 / 8 {
+        if end <= self.prepared || bytes > AHEAD / 8 {
             return;
         }
-        let ahead = usize::try_from(self.allocated.saturating_sub(end)).unwrap_or(AHEAD);
-        let zeros = [0; AHEAD].get(..ahead.min(AHEAD)).unwrap_or_default();
+        let ahead = self.allocated.min(end + AHEAD);
         // Without it the commit is slower, not wrong: errors show when the frame is written.
-        if write_beside(&self.file, zeros, end).is_ok() {
-            self.prepared = end + zeros.len() as u64;
+        if ahead > end && zero(self.file.as_ref(), end, ahead).is_ok() {
+            self.prepared = ahead;
         }
     }
 
@@ -96,22 +75,18 @@ impl SegmentFile {
         if self.dirty {
             self.file.sync_data()?;
             self.dirty = false;
-            self.syncs += 1;
         }
         Ok(())
     }
 
-    /// Whether it has just become clear that this log is synced often, that is, every few
-    /// blocks: its next segment is worth preparing.
-    pub(crate) fn is_synced_often(&self) -> bool {
-        const SYNCS: u64 = 32;
-        const BYTES_PER_SYNC: u64 = 128 << 10;
-        self.syncs == SYNCS && self.end <= SYNCS * BYTES_PER_SYNC
+    /// Where the next frame goes.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
     }
 
     /// Cuts off what was prepared beyond the last frame.
     pub(crate) fn trim(&self) -> io::Result<()> {
-        self.file.set_len(self.end)
+        self.file.set_length(self.end)
     }
 
     pub(crate) fn is_dirty(&self) -> bool {

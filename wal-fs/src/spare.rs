@@ -1,147 +1,300 @@
-//! A segment prepared ahead of use, in the background.
+//! Spare segments: files whose blocks were written before, ready to become the next segment.
 //!
-//! Blocks that were never written cost a journal commit at each sync that first
-//! touches them; blocks that hold zeros do not. So while a log is synced often, its next
-//! segment is written full of zeros beforehand. Only that counts: reserving blocks without
-//! writing them (`fallocate`) gains nothing. A log that is synced once per megabyte gains
-//! nothing either, and would pay for every byte twice: it gets no spare.
+//! Blocks that were never written cost a journal commit at each sync that first touches
+//! them; blocks that hold anything do not. (Reserving blocks without writing them, as
+//! `fallocate` does, gains nothing.) Spares come from two places:
+//!
+//! - *Recycled*: a segment that the log deletes and that has its full length gets the name of
+//!   a spare instead, while fewer than two are kept. It costs nothing, and no file of 64 MiB
+//!   is unlinked. Whoever moves it makes the names durable before the bytes are used
+//!   again: the old name never shows new content. What it holds is no frame of any later
+//!   segment, for the checksum of a frame is seeded with log, writer and segment.
+//! - *Filled with zeros* in the background ([`fill`](crate::fill)), if there is no other, the
+//!   log syncs nearly every frame ([`rhythm`](crate::rhythm)), and a quarter of the current
+//!   segment is used: until then a recycled one may come.
+//!
+//! A spare outlives the process; whoever finds one makes sure that it is not a segment that a
+//! crash has turned into a spare again ([`blank`]). One of the wrong length is removed, and so
+//! is a name that shares its file with a segment: where a rename is two changes, a crash can
+//! leave both names.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
-const CHUNK: usize = 1 << 20;
+use crate::background::Background;
+use crate::file_system::{Access, FileSystem, Kind, OpenFile, is_full};
+use crate::fill::{blank, fill};
 
-/// At most one spare, named `spare.ready`; `spare.building` until it is whole.
+/// The names of spares; there are never more.
+pub(crate) const NAMES: [&str; 2] = ["spare.ready", "spare.ready.2"];
+/// A spare that is not full of zeros yet.
+pub(crate) const BUILDING: &str = "spare.building";
+/// What the names of segments end with that are deleted, and not unlinked yet.
+pub(crate) const GONE: &str = ".gone";
+
+/// The spares of one directory, and what is done in the background for them.
 #[derive(Debug)]
-pub(crate) struct Spare {
+pub(crate) struct Spares {
+    shared: Arc<Shared>,
+    background: Background,
+}
+
+#[derive(Debug)]
+struct Shared {
+    system: Arc<dyn FileSystem>,
     directory: PathBuf,
-    work: Mutex<Work>,
-    stop: Arc<AtomicBool>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct Work {
-    /// 0: none is wanted.
+struct State {
+    /// How long segments are; 0 while no records were announced.
     bytes: u64,
-    builder: Option<JoinHandle<()>>,
+    /// What can be used at once.
+    ready: Vec<Ready>,
+    /// Names that a file has or is about to get.
+    claimed: Vec<&'static str>,
+    building: bool,
 }
 
-impl Spare {
-    pub(crate) fn new(directory: &Path) -> Self {
-        Spare {
-            directory: directory.to_owned(),
-            work: Mutex::default(),
-            stop: Arc::default(),
+#[derive(Clone, Copy, Debug)]
+struct Ready {
+    name: &'static str,
+    bytes: u64,
+}
+
+/// Where a deleted segment went. Counts once the names are durable.
+#[derive(Debug)]
+pub(crate) enum Retired {
+    Spare(&'static str, u64),
+    Gone(PathBuf),
+    Removed,
+}
+
+impl Spares {
+    pub(crate) fn new(system: &Arc<dyn FileSystem>, directory: &Path) -> Self {
+        Spares {
+            shared: Arc::new(Shared {
+                system: Arc::clone(system),
+                directory: directory.to_owned(),
+                state: Mutex::default(),
+            }),
+            background: Background::new(system),
         }
     }
 
     /// How long segments are; 0 if nobody has said so yet.
     pub(crate) fn segment_bytes(&self) -> u64 {
-        self.work.lock().bytes
+        self.shared.state.lock().bytes
     }
 
-    /// Spares are to be of this size.
+    /// Takes over what an earlier process left behind under one of our names.
+    pub(crate) fn adopt(&self, name: &str) {
+        let path = self.shared.directory.join(name);
+        let Some(name) = NAMES.into_iter().find(|ours| *ours == name) else {
+            return self.remove_later(path);
+        };
+        // Whatever it is: nothing is to take its place.
+        self.shared.state.lock().claimed.push(name);
+        if let Ok(bytes) = self.shared.blank(&path) {
+            let mut state = self.shared.state.lock();
+            state.ready.push(Ready { name, bytes });
+        }
+    }
+
+    /// Segments are to be of this length from now on.
     pub(crate) fn allow(&self, bytes: u64) {
-        self.stop.store(false, Ordering::Relaxed);
-        self.work.lock().bytes = bytes;
+        let wrong: Vec<_> = {
+            let mut state = self.shared.state.lock();
+            state.bytes = bytes;
+            state.ready.extract_if(.., |it| it.bytes != bytes).collect()
+        };
+        for spare in wrong {
+            // At once, and once in a log's life: its name must not be given to another before.
+            if self
+                .shared
+                .system
+                .remove(&self.shared.directory.join(spare.name))
+                .is_ok()
+            {
+                self.shared.unclaim(spare.name);
+            }
+        }
     }
 
-    /// Gives the spare the name `path`, if one is ready.
-    pub(crate) fn take(&self, path: &Path) -> io::Result<Option<File>> {
-        if self.work.lock().bytes == 0 {
-            return Ok(None);
+    /// Gives a spare of at least `bytes` the name `path`, if there is one; tells its length.
+    pub(crate) fn take(
+        &self,
+        path: &Path,
+        bytes: u64,
+    ) -> io::Result<Option<(Arc<dyn OpenFile>, u64)>> {
+        let Shared {
+            system,
+            directory,
+            state,
+        } = self.shared.as_ref();
+        loop {
+            let found = {
+                let mut state = state.lock();
+                let at = state.ready.iter().position(|spare| spare.bytes >= bytes);
+                at.map(|at| state.ready.remove(at))
+            };
+            let Some(spare) = found else {
+                return Ok(None);
+            };
+            let name = directory.join(spare.name);
+            // One that cannot be opened is no spare; the next open of the log looks at it again.
+            let Ok(file) = system.open(&name, Access::Write) else {
+                continue;
+            };
+            // The writer's lock keeps everyone else from creating the name in between.
+            if system.stat(path).is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            match system.rename(&name, path) {
+                Err(cause) if is_full(&cause) => {
+                    state.lock().ready.push(spare); // no room for the longer name
+                    return Err(cause);
+                }
+                renamed => {
+                    renamed?;
+                    self.shared.unclaim(spare.name);
+                    return Ok(Some((file, spare.bytes)));
+                }
+            }
         }
-        let ready = self.directory.join("spare.ready");
-        let file = match OpenOptions::new().write(true).open(&ready) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        // The writer's lock keeps everyone else from creating the name in between.
-        if path.try_exists()? {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        fs::rename(&ready, path)?;
-        Ok(Some(file))
     }
 
-    /// Stops building and waits until nothing touches the directory any more.
-    pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let builder = {
-            let mut work = self.work.lock();
-            work.bytes = 0;
-            work.builder.take()
-        };
-        if let Some(builder) = builder {
-            let _ = builder.join(); // it does not panic
+    /// Takes the segment at `path` out of the log: as a spare, or under a name from which it is
+    /// unlinked later. That is to be made durable, and then reported to [`Spares::retired`].
+    pub(crate) fn retire(&self, path: &Path) -> io::Result<Retired> {
+        let system = &self.shared.system;
+        if let Some(spare) = self.wanted(path) {
+            let name = self.shared.directory.join(spare.name);
+            match system.rename(path, &name) {
+                Err(cause) if is_full(&cause) => self.shared.unclaim(spare.name),
+                renamed => return renamed.map(|()| Retired::Spare(spare.name, spare.bytes)),
+            }
         }
+        let mut gone = path.as_os_str().to_owned();
+        gone.push(GONE);
+        let gone = PathBuf::from(gone);
+        match system.rename(path, &gone) {
+            // No room for a longer name: space must come back all the same (G7).
+            Err(cause) if is_full(&cause) => system.remove(path).map(|()| Retired::Removed),
+            renamed => renamed.map(|()| Retired::Gone(gone)),
+        }
+    }
+
+    /// The old name is durably gone: the file may be used again, or unlinked.
+    pub(crate) fn retired(&self, retired: Retired) {
+        match retired {
+            Retired::Spare(name, bytes) => {
+                let mut state = self.shared.state.lock();
+                state.ready.push(Ready { name, bytes });
+            }
+            Retired::Gone(path) => self.remove_later(path),
+            Retired::Removed => {}
+        }
+    }
+
+    /// The spare that this segment could become.
+    fn wanted(&self, path: &Path) -> Option<Ready> {
+        let bytes = self.segment_bytes();
+        let found = self.shared.system.stat(path).ok()?;
+        if bytes == 0 || found != (Kind::File, bytes) {
+            return None;
+        }
+        let name = self.shared.claim()?;
+        Some(Ready { name, bytes })
     }
 
     /// Begins to prepare a spare, unless there is one or one is being prepared.
     pub(crate) fn build(&self) {
-        let mut work = self.work.lock();
-        let busy = work
-            .builder
-            .as_ref()
-            .is_some_and(|builder| !builder.is_finished());
-        if busy || work.bytes == 0 {
-            return;
+        let bytes = {
+            let mut state = self.shared.state.lock();
+            if state.building || state.bytes == 0 || !state.ready.is_empty() {
+                return;
+            }
+            state.building = true;
+            state.bytes
+        };
+        let (shared, stop) = (Arc::clone(&self.shared), self.background.stop_flag());
+        self.background.submit(Box::new(move || {
+            // Without a spare the next segment grows as it is written: slower, not wrong.
+            let built = shared.build(bytes, &stop);
+            let mut state = shared.state.lock();
+            state.building = false;
+            if let Ok(Some(name)) = built
+                && state.bytes == bytes
+            {
+                state.ready.push(Ready { name, bytes });
+            }
+        }));
+    }
+
+    fn remove_later(&self, path: PathBuf) {
+        let system = Arc::clone(&self.shared.system);
+        // What is left is found, and removed, by the next writer.
+        let job = move || drop(system.remove(&path));
+        self.background.submit(Box::new(job));
+    }
+
+    /// Waits until what was begun in the background is done: space may come back.
+    pub(crate) fn settle(&self) {
+        self.background.settle();
+    }
+
+    /// Ends the background work; nothing touches the directory any more.
+    pub(crate) fn stop(&self) {
+        *self.shared.state.lock() = State::default();
+        self.background.stop();
+    }
+}
+
+impl Shared {
+    /// Makes sure that what stands there is no segment; its length.
+    fn blank(&self, path: &Path) -> io::Result<u64> {
+        let file = self.system.open(path, Access::Write)?;
+        blank(file.as_ref())?;
+        file.length()
+    }
+
+    /// A name that no spare has.
+    fn claim(&self) -> Option<&'static str> {
+        let mut state = self.state.lock();
+        let free = NAMES.into_iter().find(|name| !state.claimed.contains(name));
+        state.claimed.extend(free);
+        free
+    }
+
+    fn unclaim(&self, name: &str) {
+        self.state.lock().claimed.retain(|claimed| *claimed != name);
+    }
+
+    fn build(
+        &self,
+        bytes: u64,
+        stop: &std::sync::atomic::AtomicBool,
+    ) -> io::Result<Option<&'static str>> {
+        let building = self.directory.join(BUILDING);
+        let file = self.system.open(&building, Access::Replace)?;
+        let filled = fill(file.as_ref(), bytes, stop);
+        drop(file);
+        let name = filled.is_ok().then(|| self.claim()).flatten();
+        let done = match name {
+            Some(name) => self.system.rename(&building, &self.directory.join(name)),
+            None => filled.and(Err(io::ErrorKind::AlreadyExists.into())),
+        };
+        if done.is_err() {
+            if let Some(name) = name {
+                self.unclaim(name);
+            }
+            self.system.remove(&building)?; // do not keep the space that the log may need
         }
-        let (directory, bytes) = (self.directory.clone(), work.bytes);
-        let stop = Arc::clone(&self.stop);
-        // Without a spare the next segment grows as it is written: slower, not wrong. So
-        // neither a failed build nor a failed spawn is an error.
-        work.builder = std::thread::Builder::new()
-            .name("wal-spare".into())
-            .spawn(move || {
-                let _ = build(&directory, bytes, &stop);
-            })
-            .ok();
+        done.map(|()| name)
     }
-}
-
-impl Drop for Spare {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-fn build(directory: &Path, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
-    let ready = directory.join("spare.ready");
-    if fs::metadata(&ready).is_ok_and(|found| found.len() == bytes) {
-        return Ok(());
-    }
-    let building = directory.join("spare.building");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&building)?;
-    let done = fill(&mut file, bytes, stop).and_then(|()| fs::rename(&building, &ready));
-    if done.is_err() {
-        fs::remove_file(&building)?; // do not keep the space that the log may need
-    }
-    done
-}
-
-fn fill(file: &mut File, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
-    let zeros = vec![0; CHUNK];
-    file.rewind()?;
-    let mut left = bytes;
-    while left > 0 {
-        if stop.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        let length = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-        file.write_all(zeros.get(..length).unwrap_or_default())?;
-        left -= length as u64;
-    }
-    file.sync_all()
 }

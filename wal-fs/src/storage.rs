@@ -1,7 +1,6 @@
 //! The storage contract of `wal-core`, on files.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -15,11 +14,16 @@ use wal_core::{
 };
 
 use crate::directory;
+use crate::file_system::{Access, Entry, FileSystem};
+use crate::handles::{Handle, Handles};
 use crate::lock::{self, Lock};
-use crate::os;
-use crate::reserve::Reserve;
+use crate::os::Os;
+use crate::reserve::{self, Reserve};
+use crate::rhythm::Rhythm;
 use crate::segment_file::SegmentFile;
-use crate::spare::Spare;
+use crate::spare::{self, Spares};
+
+mod writing;
 
 /// Frames start on blocks of this size, so that no acknowledged block is ever rewritten.
 const BLOCK: u32 = 4096;
@@ -36,15 +40,16 @@ const BLOCK: u32 = 4096;
 /// ```
 #[derive(Debug)]
 pub struct FileStorage {
+    system: Arc<dyn FileSystem>,
     directory: PathBuf,
+    /// Before the lock: background work ends before another writer may begin.
+    spares: Spares,
     lock: Mutex<Option<Lock>>,
     /// All segments whose names are known.
     names: Mutex<BTreeMap<SegmentId, Lsn>>,
     writing: Mutex<Writing>,
-    spare: Spare,
     reserve: Reserve,
-    /// The file that was read last.
-    reading: Mutex<Option<(SegmentId, Arc<File>)>>,
+    reading: Handles,
 }
 
 /// What the writer has open.
@@ -56,6 +61,10 @@ struct Writing {
     unsynced_names: bool,
     /// Whether records have been announced: before, only recovery writes.
     prepared: bool,
+    rhythm: Rhythm,
+    /// Segments below were deleted: what is still to be stored there, as the seal of one, need
+    /// not be.
+    deleted_before: SegmentId,
 }
 
 type Outcome<T> = Result<T, StorageError>;
@@ -67,17 +76,23 @@ impl FileStorage {
     /// # Errors
     /// What the system says if the directory cannot be created or is none.
     pub fn open(directory: impl AsRef<Path>) -> Result<FileStorage, StorageError> {
-        let directory = directory.as_ref();
+        Self::on(Arc::new(Os), directory.as_ref())
+    }
+
+    /// The log in this directory of this file system.
+    pub(crate) fn on(system: Arc<dyn FileSystem>, directory: &Path) -> Outcome<FileStorage> {
         let context = || format!("opening log directory {}", directory.display());
-        directory::create(directory).map_err(|cause| StorageError::io(context(), cause))?;
+        directory::create(system.as_ref(), directory)
+            .map_err(|cause| StorageError::io(context(), cause))?;
         Ok(FileStorage {
             directory: directory.to_owned(),
+            spares: Spares::new(&system, directory),
             lock: Mutex::new(None),
-            names: Mutex::new(directory::segments(directory)?),
+            names: Mutex::new(directory::segments(system.as_ref(), directory, |_, _| {})?),
             writing: Mutex::default(),
-            spare: Spare::new(directory),
-            reserve: Reserve::new(directory),
-            reading: Mutex::new(None),
+            reserve: Reserve::new(&system, directory),
+            reading: Handles::default(),
+            system,
         })
     }
 
@@ -86,7 +101,7 @@ impl FileStorage {
     /// # Errors
     /// What the system says if the lock cannot be examined.
     pub fn writer(&self) -> Result<Option<String>, StorageError> {
-        lock::holder(&self.directory)
+        lock::holder(self.system.as_ref(), &self.directory)
     }
 
     fn path(&self, segment: SegmentId, first: Lsn) -> PathBuf {
@@ -116,8 +131,15 @@ impl FileStorage {
                 io::Error::other(cause.to_string()),
             )
         })?;
-        let lock = Lock::acquire(&self.directory)?;
-        let names = directory::segments(&self.directory)?;
+        let system = self.system.as_ref();
+        let lock = Lock::acquire(system, &self.directory)?;
+        let names = self.take_stock()?;
+        if names.is_empty() {
+            directory::sync_name(system, &self.directory).map_err(|cause| {
+                let context = format!("syncing the name of {}", self.directory.display());
+                StorageError::io(context, cause)
+            })?;
+        }
         // Nobody else creates segments while we hold the lock, so the number of the first
         // that this writer will create is higher than every earlier writer's.
         let highest = names.keys().next_back().map_or(0, |id| id.get());
@@ -129,133 +151,65 @@ impl FileStorage {
         })
     }
 
-    fn append_now(&self, at: Position, frame: &[Bytes], sync: Sync) -> Outcome<()> {
-        let mut writing = self.writing.lock();
-        if at.offset == 0 {
-            let bytes = frame.iter().map(|part| part.len() as u64).sum();
-            let file = self.create(at, bytes, !writing.prepared)?;
-            // The seal of the segment just left behind may still come; older ones are done
-            // once they are synced.
-            while writing.files.len() > 1 {
-                let Some((id, mut old)) = writing.files.pop_first() else {
-                    break;
-                };
-                old.sync()
-                    .map_err(|cause| self.broken("syncing", id, cause))?;
+    /// Looks at all names, as their new owner: the segments, and what of ours lies beside them.
+    fn take_stock(&self) -> Outcome<BTreeMap<SegmentId, Lsn>> {
+        self.spares.stop(); // what an earlier attempt may have found
+        let mut files = HashSet::new();
+        let mut ours = Vec::new();
+        let note = |entry: Entry<'_>, is_segment| {
+            if is_segment {
+                files.extend(entry.file);
+            } else if let Some(name) = entry.name.to_str().filter(|name| is_ours(name)) {
+                ours.push((name.to_owned(), entry.file));
             }
-            writing.files.insert(at.segment, file);
-            writing.unsynced_names = true;
-        }
-        let file = writing.files.get_mut(&at.segment).ok_or_else(|| {
-            StorageError::Conflict(format!("segment {} is not open for appending", at.segment))
-        })?;
-        let bytes = frame.iter().map(|part| part.len() as u64).sum();
-        // Before the first byte: what does not fit is `Full`, and nothing is broken.
-        file.allocate(at.offset + bytes)
-            .map_err(|cause| self.error("allocating", at.segment, cause))?;
-        if sync == Sync::Yes {
-            file.prepare_for(bytes);
-        }
-        file.append(at.offset, frame)
-            .map_err(|cause| self.broken("writing", at.segment, cause))?;
-        if file.is_synced_often() {
-            self.spare.build();
-        }
-        match sync {
-            Sync::Yes => self.sync_all(&mut writing),
-            Sync::No => Ok(()),
-        }
-    }
-
-    /// A file for a new segment, with all the space that it will need; `Full` if there is none.
-    /// Recovery may use what was kept back.
-    fn create(&self, at: Position, bytes: u64, recovery: bool) -> Outcome<SegmentFile> {
-        let path = self.path(at.segment, at.lsn);
-        let mut names = self.names.lock();
-        if names.contains_key(&at.segment) {
-            let taken = format!("segment {} exists already", at.segment);
-            return Err(StorageError::Conflict(taken));
-        }
-        let failed = |cause| self.error("creating", at.segment, cause);
-        let file = match self.spare.take(&path).map_err(failed)? {
-            Some(file) => {
-                let prepared = file.metadata().map_err(failed)?.len();
-                SegmentFile::adopt(file, prepared, prepared)
-            }
-            None => match self.allocate_new(&path, bytes) {
-                Err(cause) if recovery && is_full(&cause) => {
-                    let taken = self.reserve.take(&path, bytes);
-                    let (file, allocated) = taken.map_err(|_| failed(cause))?;
-                    SegmentFile::adopt(file, allocated, 0)
-                }
-                created => created.map_err(failed)?,
-            },
         };
-        names.insert(at.segment, at.lsn);
-        Ok(file)
-    }
-
-    fn allocate_new(&self, path: &Path, bytes: u64) -> io::Result<SegmentFile> {
-        let mut file = SegmentFile::create(path)?;
-        let allocated = file.allocate(bytes.max(self.spare.segment_bytes()));
-        if allocated.is_err() {
-            fs::remove_file(path)?;
+        let names = directory::segments(self.system.as_ref(), &self.directory, note)?;
+        for (name, file) in ours {
+            // A crash may leave a file both names of a rename. The segment keeps it.
+            let shared = file.is_some_and(|file| !files.insert(file));
+            if shared {
+                let path = self.directory.join(&name);
+                let context = || format!("removing the second name {}", path.display());
+                let removed = self.system.remove(&path);
+                removed.map_err(|cause| StorageError::io(context(), cause))?;
+            } else if name != reserve::NAME {
+                self.spares.adopt(&name);
+            }
         }
-        allocated.map(|()| file)
+        Ok(names)
     }
 
-    /// Data first, then names: a name that is durable never shows less than its first frame.
-    fn sync_all(&self, writing: &mut Writing) -> Outcome<()> {
-        for (id, file) in writing.files.iter_mut().filter(|(_, file)| file.is_dirty()) {
-            file.sync()
-                .map_err(|cause| self.broken("syncing", *id, cause))?;
-        }
-        if writing.unsynced_names {
-            self.sync_names()?;
-            writing.unsynced_names = false;
-        }
-        Ok(())
-    }
-
-    fn sync_names(&self) -> Outcome<()> {
-        let context = || format!("syncing log directory {}", self.directory.display());
-        os::sync_directory(&self.directory).map_err(|cause| StorageError::Io {
-            context: context(),
-            cause: Arc::new(cause),
-        })
-    }
-
-    fn read_now(&self, segment: SegmentId, range: &Range<u64>) -> Outcome<Bytes> {
-        let failed = |cause| self.error("reading", segment, cause);
-        let file = self.open_for_reading(segment)?;
-        let end = range.end.min(file.metadata().map_err(failed)?.len());
-        // Bounded by what the file really has, whatever the caller asked for.
-        let length = usize::try_from(end.saturating_sub(range.start)).unwrap_or(usize::MAX);
-        let mut buffer = vec![0; length];
-        let read = os::read_at(&file, &mut buffer, range.start).map_err(failed)?;
-        buffer.truncate(read);
-        Ok(buffer.into())
-    }
-
-    fn open_for_reading(&self, segment: SegmentId) -> Outcome<Arc<File>> {
-        let mut reading = self.reading.lock();
-        if let Some((_, file)) = reading.as_ref().filter(|(open, _)| *open == segment) {
-            return Ok(Arc::clone(file));
+    fn open_for_reading(&self, segment: SegmentId) -> Outcome<Arc<Handle>> {
+        if let Some(handle) = self.reading.get(segment) {
+            return Ok(handle);
         }
         let first = self.names.lock().get(&segment).copied();
         let first = first.ok_or_else(|| {
             let directory = self.directory.display();
             StorageError::NotFound(format!("segment {segment} in {directory}"))
         })?;
-        let file = File::open(self.path(segment, first))
-            .map_err(|cause| self.error("opening", segment, cause))?;
-        let file = Arc::new(file);
-        *reading = Some((segment, Arc::clone(&file)));
-        Ok(file)
+        let path = self.path(segment, first);
+        let file = self
+            .system
+            .open(&path, Access::Read)
+            .map_err(|cause| StorageError::io(format!("opening {}", path.display()), cause))?;
+        let handle = Arc::new(Handle::new(file));
+        self.reading.put(segment, &handle);
+        Ok(handle)
+    }
+
+    fn read_now(&self, segment: SegmentId, range: &Range<u64>) -> Outcome<Bytes> {
+        let read = self.open_for_reading(segment)?.read(range);
+        read.map_err(|cause| self.error("reading", segment, cause))
+    }
+
+    fn length_now(&self, segment: SegmentId) -> Outcome<u64> {
+        let length = self.open_for_reading(segment)?.length();
+        length.map_err(|cause| self.error("reading", segment, cause))
     }
 
     fn list_now(&self) -> Outcome<Vec<SegmentMeta>> {
-        let names = directory::segments(&self.directory)?;
+        let names = directory::segments(self.system.as_ref(), &self.directory, |_, _| {})?;
         let listed = names.iter().map(|(id, first)| SegmentMeta {
             id: *id,
             first: Some(*first),
@@ -264,43 +218,14 @@ impl FileStorage {
         *self.names.lock() = names;
         Ok(listed)
     }
-
-    fn length_now(&self, segment: SegmentId) -> Outcome<u64> {
-        let meta = self.open_for_reading(segment)?.metadata();
-        let meta = meta.map_err(|cause| self.error("reading", segment, cause))?;
-        Ok(meta.len())
-    }
-
-    /// Removes the segments that `doomed` picks, lowest first, so that a crash in between
-    /// leaves no gap.
-    fn delete_now(&self, doomed: impl Fn(SegmentId) -> bool) -> Outcome<()> {
-        let doomed: Vec<_> = {
-            let names = self.names.lock();
-            names
-                .iter()
-                .filter(|(id, _)| doomed(**id))
-                .map(|(id, first)| (*id, self.path(*id, *first)))
-                .collect()
-        };
-        for (id, path) in &doomed {
-            fs::remove_file(path).map_err(|cause| self.error("deleting", *id, cause))?;
-            self.names.lock().remove(id);
-            let mut reading = self.reading.lock();
-            *reading = reading.take().filter(|(open, _)| open != id);
-        }
-        if doomed.is_empty() {
-            Ok(())
-        } else {
-            self.sync_names()
-        }
-    }
 }
 
-fn is_full(cause: &io::Error) -> bool {
-    matches!(
-        cause.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+/// Whether a name that is no segment's is one of those that come and go beside them.
+fn is_ours(name: &str) -> bool {
+    let gone = name.strip_suffix(spare::GONE);
+    spare::NAMES.contains(&name)
+        || [spare::BUILDING, reserve::NAME].contains(&name)
+        || gone.is_some_and(|segment| directory::parse(segment).is_some())
 }
 
 fn ready<T: Send + 'static>(result: Outcome<T>) -> IoFuture<T> {
@@ -321,7 +246,7 @@ impl Storage for FileStorage {
     }
 
     fn resign(&self) -> IoFuture<()> {
-        self.spare.stop();
+        self.spares.stop();
         let files = std::mem::take(&mut *self.writing.lock()).files;
         if let Some((_, last)) = files.last_key_value() {
             // Gives back the space prepared but not used. Failing to costs only that.
@@ -335,7 +260,7 @@ impl Storage for FileStorage {
         let refilled = self.reserve.refill(segment_bytes);
         let context = || format!("reserving space in {}", self.directory.display());
         if refilled.is_ok() {
-            self.spare.allow(segment_bytes);
+            self.spares.allow(segment_bytes);
             self.writing.lock().prepared = true;
         }
         ready(refilled.map_err(|cause| StorageError::io(context(), cause)))
@@ -362,10 +287,10 @@ impl Storage for FileStorage {
     }
 
     fn delete_before(&self, segment: SegmentId) -> IoFuture<()> {
-        ready(self.delete_now(|id| id < segment))
+        ready(self.delete_before_now(segment))
     }
 
     fn delete(&self, segment: SegmentId) -> IoFuture<()> {
-        ready(self.delete_now(|id| id == segment))
+        ready(self.delete_now(segment))
     }
 }

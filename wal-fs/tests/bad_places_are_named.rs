@@ -5,6 +5,7 @@ use std::path::Path;
 
 use wal_core::{Error, Lsn, Options, Wal};
 use wal_fs::FileStorage;
+use wal_fs::sim::{Fault, Metadata, SimDisk};
 
 fn options() -> Options {
     Options {
@@ -16,6 +17,14 @@ fn options() -> Options {
 
 fn open(path: &Path) -> Result<Wal, Error> {
     Ok(Wal::open(FileStorage::open(path)?, options())?.0)
+}
+
+/// What an open for writing and an inspection say; both must name the thing.
+fn refusals(path: &Path) -> [String; 2] {
+    let written = open(path).unwrap_err().to_string();
+    let read = FileStorage::open(path).map_err(Error::from);
+    let read = read.and_then(Wal::inspect).unwrap_err().to_string();
+    [written, read]
 }
 
 fn segment_files(path: &Path) -> Vec<std::path::PathBuf> {
@@ -165,4 +174,101 @@ fn truncate(file: &Path) {
 fn zero(file: &Path) {
     let length = fs::metadata(file).unwrap().len();
     fs::write(file, vec![0; usize::try_from(length).unwrap()]).unwrap();
+}
+
+/// A log with one segment, and the file of the segment.
+fn small_log() -> (tempfile::TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let wal = open(dir.path()).unwrap();
+    wal.commit("one").unwrap();
+    wal.close().unwrap();
+    let file = segment_files(dir.path()).pop().unwrap();
+    (dir, file)
+}
+
+#[test]
+fn a_segment_that_is_a_directory_is_named() {
+    let (dir, file) = small_log();
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    for error in refusals(dir.path()) {
+        assert!(error.contains(&file.display().to_string()), "{error}");
+        assert!(error.contains("is a directory"), "{error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_segment_that_is_a_symbolic_link_is_refused_and_its_target_left_alone() {
+    let (dir, file) = small_log();
+    let elsewhere = dir.path().join("elsewhere");
+    fs::rename(&file, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
+    let before = fs::read(&elsewhere).unwrap();
+    for error in refusals(dir.path()) {
+        assert!(error.contains(&file.display().to_string()), "{error}");
+        assert!(error.contains("is a symbolic link"), "{error}");
+    }
+    assert_eq!(fs::read(&elsewhere).unwrap(), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_the_log_writes_are_not_followed_elsewhere() {
+    for name in ["LOCK", "reserve", "spare.ready", "spare.building"] {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        let log = dir.path().join("log");
+        fs::create_dir(&log).unwrap();
+        std::os::unix::fs::symlink(&victim, log.join(name)).unwrap();
+        match open(&log).and_then(|wal| wal.commit("one").map(|_| wal)) {
+            Ok(wal) => wal.close().unwrap(), // it did without
+            Err(error) => assert!(error.to_string().contains("symbolic link"), "{error}"),
+        }
+        assert_eq!(fs::read(&victim).unwrap(), b"precious", "{name}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_does_not_hang_the_open() {
+    let (dir, file) = small_log();
+    fs::remove_file(&file).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&file).status();
+    assert!(made.unwrap().success());
+    for error in refusals(dir.path()) {
+        assert!(error.contains(&file.display().to_string()), "{error}");
+        assert!(error.contains("is a pipe"), "{error}");
+    }
+}
+
+#[test]
+fn a_lock_that_is_a_directory_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = dir.path().join("LOCK");
+    fs::create_dir(&lock).unwrap();
+    let error = open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains(&lock.display().to_string()), "{error}");
+    assert!(error.contains("is a directory"), "{error}");
+}
+
+/// G6: and reading it needs no right to change anything.
+#[test]
+fn a_place_that_may_not_be_changed_is_named_and_can_be_inspected() {
+    for (fault, says) in [(Fault::ReadOnly, "read-only"), (Fault::Denied, "ermission")] {
+        let disk = SimDisk::new(1, Metadata::Journalled);
+        let (wal, _) = Wal::open(disk.storage("/srv/log").unwrap(), options()).unwrap();
+        wal.commit("one").unwrap();
+        wal.close().unwrap();
+        disk.at(0, fault);
+        let found = Wal::inspect(disk.storage("/srv/log").unwrap()).unwrap();
+        assert_eq!(found.end, Lsn::new(1));
+        let error = Wal::open(disk.storage("/srv/log").unwrap(), options());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("/srv/log/LOCK"), "{error}");
+        assert!(error.contains(says), "{error}");
+        let error = disk.storage("/srv/other").unwrap_err().to_string();
+        assert!(error.contains("/srv/other"), "{error}");
+    }
 }

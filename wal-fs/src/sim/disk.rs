@@ -1,0 +1,384 @@
+//! The state of a simulated disk: what processes see, what the medium has, and what lies
+//! between.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Fault, Metadata};
+
+/// Space is counted in blocks of this size.
+pub(super) const BLOCK: u64 = 4096;
+/// How many calls the trace remembers.
+const TRACE: usize = 40;
+
+pub(super) type InodeId = u64;
+
+#[derive(Clone, Debug)]
+pub(super) struct Disk {
+    pub(super) metadata: Metadata,
+    pub(super) random: Random,
+    /// Which processes live: those that were started in this life.
+    pub(super) life: u64,
+    pub(super) calls: u64,
+    pub(super) counts: BTreeMap<&'static str, u64>,
+    pub(super) trace: VecDeque<String>,
+    pub(super) plan: Option<(u64, Fault)>,
+    /// The call at which the planned fault happened.
+    pub(super) struck: Option<&'static str>,
+    pub(super) noise: bool,
+    /// The error of every change, if changes are refused.
+    pub(super) refusal: Option<io::ErrorKind>,
+    pub(super) capacity: u64,
+    pub(super) inodes: BTreeMap<InodeId, Inode>,
+    next: u64,
+    /// What processes see.
+    pub(super) names: BTreeMap<PathBuf, InodeId>,
+    /// What the medium has.
+    pub(super) durable: BTreeMap<PathBuf, InodeId>,
+    /// Changes of names and lengths that are not durable yet, in order.
+    pub(super) pending: Vec<Change>,
+    /// Contents of files that are gone: their blocks may shine through.
+    pub(super) stale: Vec<u8>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inode {
+    pub(super) is_directory: bool,
+    pub(super) cache: Vec<u8>,
+    pub(super) medium: Vec<u8>,
+    /// Written and not synced, in order.
+    pub(super) unsynced: Vec<Extent>,
+    /// Lost by a sync that failed: the cache shows it, the medium has some of it or nothing,
+    /// and no later sync will store it.
+    pub(super) lost: Vec<Extent>,
+    /// Bytes for which blocks exist.
+    pub(super) allocated: u64,
+    /// Open files, and who of them has a lock, and whether that is exclusive.
+    pub(super) opens: u64,
+    pub(super) locks: Vec<(u64, bool)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Extent {
+    pub(super) offset: usize,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A change of metadata that is not durable yet.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) inode: InodeId,
+    pub(super) what: What,
+    /// Whether syncing the file's data waits for it: it does not wait for renames.
+    pub(super) data: bool,
+    /// A sync of the directory failed: later ones succeed, and do not store it.
+    pub(super) stuck: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    /// What these names stand for from now on.
+    Names(Vec<(PathBuf, Option<InodeId>)>),
+    Length(usize),
+}
+
+impl Disk {
+    pub(super) fn new(seed: u64, metadata: Metadata) -> Self {
+        let mut disk = Disk {
+            metadata,
+            random: Random::new(seed),
+            life: 1,
+            calls: 0,
+            counts: BTreeMap::new(),
+            trace: VecDeque::new(),
+            plan: None,
+            struck: None,
+            noise: false,
+            refusal: None,
+            capacity: u64::MAX,
+            inodes: BTreeMap::new(),
+            next: 1,
+            names: BTreeMap::new(),
+            durable: BTreeMap::new(),
+            pending: Vec::new(),
+            stale: Vec::new(),
+        };
+        let root = disk.new_inode(true);
+        disk.names.insert("/".into(), root);
+        disk.durable.insert("/".into(), root);
+        disk
+    }
+
+    pub(super) fn reseed(&mut self, seed: u64) {
+        self.random = Random::new(seed);
+    }
+
+    pub(super) fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub(super) fn new_inode(&mut self, is_directory: bool) -> InodeId {
+        let id = self.number();
+        let inode = Inode {
+            is_directory,
+            ..Inode::default()
+        };
+        self.inodes.insert(id, inode);
+        id
+    }
+
+    pub(super) fn note(&mut self, kind: &'static str, about: &dyn std::fmt::Debug) {
+        self.calls += 1;
+        *self.counts.entry(kind).or_default() += 1;
+        if self.trace.len() == TRACE {
+            self.trace.pop_front();
+        }
+        let text = format!("{} {kind} {about:?}", self.calls - 1);
+        self.trace.push_back(text);
+    }
+
+    pub(super) fn find(&self, path: &Path) -> io::Result<InodeId> {
+        let found = self.names.get(path).copied();
+        found.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    pub(super) fn directory(&self, path: &Path) -> io::Result<()> {
+        let found = self.inodes.get(&self.find(path)?);
+        match found.is_some_and(|inode| inode.is_directory) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    pub(super) fn inode(&mut self, id: InodeId) -> io::Result<&mut Inode> {
+        let found = self.inodes.get_mut(&id);
+        found.ok_or_else(|| io::Error::other("a file that is gone"))
+    }
+
+    pub(super) fn files(&self) -> Vec<(PathBuf, u64)> {
+        let files = self.names.iter().filter_map(|(path, id)| {
+            let inode = self.inodes.get(id).filter(|inode| !inode.is_directory)?;
+            Some((path.clone(), inode.cache.len() as u64))
+        });
+        files.collect()
+    }
+
+    pub(super) fn directories(&self) -> impl Iterator<Item = InodeId> + '_ {
+        let inodes = self.inodes.iter();
+        inodes
+            .filter(|(_, inode)| inode.is_directory)
+            .map(|(id, _)| *id)
+    }
+
+    /// Changes names, for every process at once; the medium learns of it later.
+    pub(super) fn rename_all(
+        &mut self,
+        inode: InodeId,
+        names: Vec<(PathBuf, Option<InodeId>)>,
+        data: bool,
+    ) {
+        for (path, to) in &names {
+            match to {
+                Some(id) => self.names.insert(path.clone(), *id),
+                None => self.names.remove(path),
+            };
+        }
+        if self.metadata == Metadata::Journalled {
+            self.change(inode, What::Names(names), data);
+        } else {
+            for name in names {
+                self.change(inode, What::Names(vec![name]), data);
+            }
+        }
+        self.collect();
+    }
+
+    pub(super) fn change(&mut self, inode: InodeId, what: What, data: bool) {
+        self.pending.push(Change {
+            inode,
+            what,
+            data,
+            stuck: false,
+        });
+    }
+
+    /// Forgets files without a name, unless somebody has them open or a crash may bring them back.
+    pub(super) fn collect(&mut self) {
+        let wanted = |id: &InodeId| {
+            self.names.values().any(|named| named == id)
+                || self.durable.values().any(|named| named == id)
+                || self.pending.iter().any(|change| change.inode == *id)
+        };
+        let gone: Vec<_> = self
+            .inodes
+            .iter()
+            .filter(|(id, inode)| inode.opens == 0 && !wanted(id))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            if let Some(inode) = self.inodes.remove(&id).filter(|it| !it.is_directory) {
+                self.stale = inode.medium;
+            }
+        }
+    }
+
+    /// Bytes for which blocks are taken: by files that have a name or are open.
+    pub(super) fn used(&self) -> u64 {
+        let in_use = |id: &InodeId, inode: &Inode| {
+            inode.opens > 0 || self.names.values().any(|named| named == id)
+        };
+        let inodes = self.inodes.iter();
+        inodes
+            .filter(|(id, inode)| in_use(id, inode))
+            .map(|(_, inode)| inode.allocated)
+            .sum()
+    }
+
+    /// How far the file can grow: the end of what could be allocated for it now.
+    pub(super) fn room(&self, id: InodeId) -> u64 {
+        let allocated = self.inodes.get(&id).map_or(0, |inode| inode.allocated);
+        let free = self.capacity.saturating_sub(self.used()) / BLOCK * BLOCK;
+        allocated.saturating_add(free)
+    }
+
+    pub(super) fn set_length(&mut self, id: InodeId, length: usize) -> io::Result<()> {
+        let inode = self.inode(id)?;
+        if inode.cache.len() == length {
+            return Ok(());
+        }
+        if length < inode.cache.len() {
+            inode.allocated = inode.allocated.min((length as u64).next_multiple_of(BLOCK));
+            for extent in inode.unsynced.iter_mut().chain(&mut inode.lost) {
+                extent.bytes.truncate(length.saturating_sub(extent.offset));
+            }
+        }
+        resize(&mut inode.cache, length);
+        self.change(id, What::Length(length), true);
+        Ok(())
+    }
+
+    /// Makes one file's data and length durable, and what the file system takes along.
+    pub(super) fn sync_file(&mut self, id: InodeId) -> io::Result<()> {
+        match self.metadata {
+            Metadata::Journalled => self.commit_through(|change| change.inode == id && change.data),
+            Metadata::Strict => {
+                let of_file =
+                    |change: &Change| change.inode == id && matches!(change.what, What::Length(_));
+                self.commit(of_file);
+            }
+        }
+        let inode = self.inode(id)?;
+        for extent in std::mem::take(&mut inode.unsynced) {
+            extent.store(&mut inode.medium);
+        }
+        Ok(())
+    }
+
+    /// Makes the names in a directory durable, and what the file system takes along.
+    pub(super) fn sync_names(&mut self, directory: &Path) {
+        let directory = directory.to_owned();
+        let in_it = move |change: &Change| match &change.what {
+            What::Names(names) => names
+                .iter()
+                .any(|(path, _)| path.parent() == Some(&directory)),
+            What::Length(_) => false,
+        };
+        match self.metadata {
+            Metadata::Journalled => self.commit_through(in_it),
+            Metadata::Strict => self.commit(in_it),
+        }
+    }
+
+    /// The journal up to the last change that is picked.
+    fn commit_through(&mut self, picked: impl Fn(&Change) -> bool) {
+        let last = self.pending.iter().rposition(picked);
+        let after = last.map_or(0, |last| last + 1);
+        for change in self.pending.drain(..after).collect::<Vec<_>>() {
+            self.apply(&change.what, change.inode);
+        }
+    }
+
+    /// Just the changes that are picked.
+    fn commit(&mut self, picked: impl Fn(&Change) -> bool) {
+        let pending = std::mem::take(&mut self.pending);
+        let (done, left) = pending
+            .into_iter()
+            .partition::<Vec<_>, _>(|change| picked(change) && !change.stuck);
+        self.pending = left;
+        for change in done {
+            self.apply(&change.what, change.inode);
+        }
+    }
+
+    /// The medium learns of a change.
+    pub(super) fn apply(&mut self, what: &What, inode: InodeId) {
+        match what {
+            What::Names(names) => {
+                for (path, to) in names {
+                    match to {
+                        Some(id) => self.durable.insert(path.clone(), *id),
+                        None => self.durable.remove(path),
+                    };
+                }
+            }
+            What::Length(length) => {
+                if let Some(inode) = self.inodes.get_mut(&inode) {
+                    resize(&mut inode.medium, *length);
+                }
+            }
+        }
+    }
+}
+
+/// As `Vec::resize` with zeros, but fast also where nothing is optimised.
+fn resize(file: &mut Vec<u8>, length: usize) {
+    file.truncate(length);
+    file.append(&mut vec![0; length - file.len()]);
+}
+
+impl What {
+    pub(super) fn is_new_name(&self) -> bool {
+        matches!(self, What::Names(names) if names.iter().all(|(_, to)| to.is_some()))
+    }
+}
+
+impl Extent {
+    /// Puts the bytes in their place, as far as the file reaches.
+    pub(super) fn store(&self, file: &mut [u8]) {
+        let end = file.len().min(self.offset + self.bytes.len());
+        let length = end.saturating_sub(self.offset);
+        let places = file.get_mut(self.offset..end).unwrap_or_default();
+        places.copy_from_slice(self.bytes.get(..length).unwrap_or_default());
+    }
+}
+
+/// xorshift64* (Vigna): small, seeded, good enough to choose fates.
+#[derive(Clone, Debug)]
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        // Never 0, from which the generator would not move; seeds that differ little are spread.
+        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        random.next();
+        random
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next()).unwrap_or(0) % bound.max(1)
+    }
+
+    pub(super) fn one_in(&mut self, n: u64) -> bool {
+        self.next().is_multiple_of(n)
+    }
+}

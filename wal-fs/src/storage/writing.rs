@@ -1,0 +1,196 @@
+//! What a writer does with segments: beginning, appending, syncing, letting go.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wal_core::{Position, SegmentId, StorageError, Sync};
+
+use super::{FileStorage, Outcome, Writing};
+use crate::file_system::{Access, is_full};
+use crate::segment_file::SegmentFile;
+
+impl FileStorage {
+    pub(super) fn append_now(&self, at: Position, frame: &[Bytes], sync: Sync) -> Outcome<()> {
+        let mut writing = self.writing.lock();
+        let bytes = frame.iter().map(|part| part.len() as u64).sum();
+        if at.offset == 0 {
+            self.begin(&mut writing, at, bytes)?;
+        }
+        if at.segment >= writing.deleted_before {
+            self.write(&mut writing, at, frame, bytes, sync)?;
+        }
+        match sync {
+            Sync::Yes => self.sync_all(&mut writing),
+            Sync::No => Ok(()),
+        }
+    }
+
+    /// Makes room for the first frame of a new segment.
+    fn begin(&self, writing: &mut Writing, at: Position, bytes: u64) -> Outcome<()> {
+        // So that a crash leaves at most the newest name in doubt.
+        if writing.unsynced_names {
+            self.sync_all(writing)?;
+        }
+        let file = self.create(at, bytes, !writing.prepared)?;
+        // The seal of the segment just left behind may still come; older ones are done
+        // once they are synced.
+        while writing.files.len() > 1 {
+            let Some((id, mut old)) = writing.files.pop_first() else {
+                break;
+            };
+            old.sync()
+                .map_err(|cause| self.broken("syncing", id, cause))?;
+        }
+        writing.files.insert(at.segment, file);
+        writing.unsynced_names = true;
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        writing: &mut Writing,
+        at: Position,
+        frame: &[Bytes],
+        bytes: u64,
+        sync: Sync,
+    ) -> Outcome<()> {
+        let file = writing.files.get_mut(&at.segment).ok_or_else(|| {
+            StorageError::Conflict(format!("segment {} is not open for appending", at.segment))
+        })?;
+        // Before the first byte: what does not fit is `Full`, and nothing is broken.
+        file.allocate(at.offset.saturating_add(bytes))
+            .map_err(|cause| self.error("allocating", at.segment, cause))?;
+        if sync == Sync::Yes {
+            file.prepare_for(bytes);
+        }
+        file.append(at.offset, frame)
+            .map_err(|cause| self.broken("writing", at.segment, cause))?;
+        writing.rhythm.frame(sync == Sync::Yes);
+        // A quarter into the segment: until then, one that is deleted may become the next.
+        if writing.rhythm.is_steady() && file.end() >= self.spares.segment_bytes() / 4 {
+            self.spares.build();
+        }
+        Ok(())
+    }
+
+    /// A file for a new segment, with all the space that it will need; `Full` if there is none.
+    /// Recovery begins with a new one, and on a full disk may use what was kept back.
+    fn create(&self, at: Position, bytes: u64, recovery: bool) -> Outcome<SegmentFile> {
+        let path = self.path(at.segment, at.lsn);
+        let mut names = self.names.lock();
+        if names.contains_key(&at.segment) {
+            let taken = format!("segment {} exists already", at.segment);
+            return Err(StorageError::Conflict(taken));
+        }
+        let created = if recovery {
+            self.create_for_recovery(&path, bytes)
+        } else {
+            self.create_for_records(&path, bytes)
+        };
+        let file = created.map_err(|cause| self.error("creating", at.segment, cause))?;
+        names.insert(at.segment, at.lsn);
+        Ok(file)
+    }
+
+    fn create_for_records(&self, path: &Path, bytes: u64) -> io::Result<SegmentFile> {
+        if let Some((file, bytes)) = self.spares.take(path, bytes)? {
+            return Ok(SegmentFile::new(file, bytes, bytes));
+        }
+        self.allocate_new(path, bytes).or_else(|cause| {
+            if !is_full(&cause) {
+                return Err(cause);
+            }
+            // What was deleted may not be unlinked yet.
+            self.spares.settle();
+            self.allocate_new(path, bytes)
+        })
+    }
+
+    fn create_for_recovery(&self, path: &Path, bytes: u64) -> io::Result<SegmentFile> {
+        self.allocate_new(path, bytes).or_else(|cause| {
+            if !is_full(&cause) {
+                return Err(cause);
+            }
+            if let Some((file, bytes)) = self.spares.take(path, bytes)? {
+                return Ok(SegmentFile::new(file, bytes, bytes));
+            }
+            let (file, allocated) = self.reserve.take(path, bytes).map_err(|_| cause)?;
+            Ok(SegmentFile::new(file, allocated, 0))
+        })
+    }
+
+    fn allocate_new(&self, path: &Path, bytes: u64) -> io::Result<SegmentFile> {
+        let file = self.system.open(path, Access::CreateNew)?;
+        let mut file = SegmentFile::new(file, 0, 0);
+        let allocated = file.allocate(bytes.max(self.spares.segment_bytes()));
+        if allocated.is_err() {
+            self.system.remove(path)?;
+        }
+        allocated.map(|()| file)
+    }
+
+    /// Data first, then names: a name that is durable never shows less than its first frame.
+    pub(super) fn sync_all(&self, writing: &mut Writing) -> Outcome<()> {
+        for (id, file) in writing.files.iter_mut().filter(|(_, file)| file.is_dirty()) {
+            file.sync()
+                .map_err(|cause| self.broken("syncing", *id, cause))?;
+        }
+        if writing.unsynced_names {
+            self.sync_names()?;
+            writing.unsynced_names = false;
+        }
+        Ok(())
+    }
+
+    pub(super) fn sync_names(&self) -> Outcome<()> {
+        let context = || format!("syncing log directory {}", self.directory.display());
+        let synced = self.system.sync_directory(&self.directory);
+        synced.map_err(|cause| StorageError::Io {
+            context: context(),
+            cause: Arc::new(cause),
+        })
+    }
+
+    /// Lets go of every segment below `before`, lowest first, each durably before the next: a
+    /// crash in between leaves no gap, also where names reach the medium in any order. Only
+    /// then may a file be reused or unlinked.
+    pub(super) fn delete_before_now(&self, before: SegmentId) -> Outcome<()> {
+        let mut writing = self.writing.lock();
+        loop {
+            let lowest = {
+                let names = self.names.lock();
+                names.first_key_value().map(|(id, first)| (*id, *first))
+            };
+            let Some((id, first)) = lowest.filter(|(id, _)| *id < before) else {
+                return Ok(());
+            };
+            // What was still to come there goes nowhere: the file may soon be another segment.
+            writing.deleted_before = writing.deleted_before.max(id.next());
+            writing.files.remove(&id);
+            let retired = self.spares.retire(&self.path(id, first));
+            let retired = retired.map_err(|cause| self.error("deleting", id, cause))?;
+            self.forget(id);
+            self.sync_names()?;
+            self.spares.retired(retired);
+        }
+    }
+
+    /// Removes one segment. It never becomes a spare: its number may be given out again.
+    pub(super) fn delete_now(&self, segment: SegmentId) -> Outcome<()> {
+        let first = self.names.lock().get(&segment).copied();
+        let Some(first) = first else {
+            return Ok(());
+        };
+        let removed = self.system.remove(&self.path(segment, first));
+        removed.map_err(|cause| self.error("deleting", segment, cause))?;
+        self.forget(segment);
+        self.sync_names()
+    }
+
+    fn forget(&self, segment: SegmentId) {
+        self.names.lock().remove(&segment);
+        self.reading.forget(segment);
+    }
+}

@@ -1,0 +1,77 @@
+//! G1, G2, G5: the power fails at every call of a recovery, and at every call of the recovery
+//! of that recovery.
+
+mod support;
+
+use support::{BOTH, Oracle, append_more, open, seeds, struck};
+use wal_core::Durability;
+use wal_fs::sim::{Fault, Metadata, SimDisk};
+
+/// Disks on which a writer left something to recover.
+fn left_behind(metadata: Metadata, seed: u64) -> Vec<(SimDisk, Oracle)> {
+    [61, 117, 190]
+        .into_iter()
+        .filter_map(|at| {
+            let fault = if at % 2 == 0 {
+                Fault::Crash
+            } else {
+                Fault::Kill
+            };
+            let (disk, oracle, _) = struck(seed, metadata, at, fault)?;
+            Some((disk, oracle))
+        })
+        .collect()
+}
+
+/// Opens, appends one record, and crashes; returns whether that was before it was through.
+fn crashes_at(disk: &SimDisk, oracle: &mut Oracle, at: u64) -> bool {
+    disk.at(at, Fault::Crash);
+    let wal = open(disk).ok();
+    if let Some((wal, recovery)) = wal {
+        oracle.check(disk, &recovery, true);
+        oracle.append(&wal, &[100], Durability::Durable);
+    }
+    let before = disk.has_struck();
+    disk.crash();
+    before
+}
+
+fn recovers(disk: &SimDisk, oracle: &mut Oracle) {
+    drop(oracle.reopen(disk, true));
+    disk.kill();
+    let wal = oracle.reopen(disk, true);
+    append_more(disk, oracle, &wal);
+}
+
+fn at_every_call(metadata: Metadata, seed: u64) {
+    for (disk, oracle) in left_behind(metadata, seed) {
+        for first in 0.. {
+            let (disk, mut oracle) = (disk.fork(first), oracle.clone());
+            // What a kill leaves in the page cache is promised to the next process only.
+            oracle.power_was_lost();
+            if !crashes_at(&disk, &mut oracle, first) {
+                assert!(first > 10);
+                break;
+            }
+            for second in 0.. {
+                let (disk, mut oracle) = (disk.fork(second), oracle.clone());
+                let early = crashes_at(&disk, &mut oracle, second);
+                recovers(&disk, &mut oracle);
+                if !early {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn and_recovering_from_that_neither() {
+    for seed in seeds(1) {
+        std::thread::scope(|scope| {
+            for metadata in BOTH {
+                scope.spawn(move || at_every_call(metadata, seed));
+            }
+        });
+    }
+}
