@@ -9,7 +9,7 @@
 //! The walk reads headers only as far as leftovers can be. A writer deletes them before
 //! it appends, so once two segments of one writer follow each other, all that is older is
 //! settled: there the names must follow each other without a gap, and a header is read only
-//! to ask whether a gap is one.
+//! to ask whether a gap is one, or whether a leftover has come back.
 
 use std::sync::Arc;
 
@@ -29,6 +29,9 @@ pub(crate) struct Layout {
     segments: Segments,
     leftovers: Vec<SegmentId>,
     highest: SegmentId,
+    /// A segment is missing before the oldest one here; what is still older lies in
+    /// `leftovers`. No loss if all of that was released.
+    gap: Option<Error>,
     /// How the newest segment ends, if its writer closed the log.
     closed: Option<Footer>,
 }
@@ -40,6 +43,7 @@ pub(crate) fn read(storage: &Arc<dyn Storage>) -> Result<Layout> {
         segments: Segments::default(),
         leftovers: Vec::new(),
         highest: listed.last().map_or(SegmentId::default(), |last| last.id),
+        gap: None,
         closed: None,
     };
     let settled = layout.link(storage, &listed)?;
@@ -135,10 +139,20 @@ impl Layout {
                     }
                     wanted = Some(header);
                 }
-                Some(next) => return Err(lost_before(&next, "the segment is missing")),
+                Some(next) => {
+                    self.leftovers.push(id);
+                    self.end_at_gap(&next, older);
+                    return Ok(&[]);
+                }
             }
         }
         Ok(&[])
+    }
+
+    /// The segment before `next` is missing: the log begins with `next`.
+    fn end_at_gap(&mut self, next: &SegmentHeader, older: &[SegmentMeta]) {
+        self.gap = Some(lost_before(next, "the segment is missing"));
+        self.leftovers.extend(older.iter().map(|meta| meta.id));
     }
 
     /// Whether the log ends in this segment. Not if it is recovery's copy and was not finished.
@@ -157,19 +171,23 @@ impl Layout {
 
     /// The segments before the last one whose header was read, by their names.
     fn names(&mut self, storage: &Arc<dyn Storage>, listed: &[SegmentMeta]) -> Result<()> {
-        for meta in listed.iter().rev() {
+        for (at, meta) in listed.iter().enumerate().rev() {
             let Some(next) = self.segments.oldest().cloned() else {
                 return Ok(());
             };
             let mut header = None;
-            if meta.id.next() != next.id {
+            // A segment that was replaced begins where its replacement does, or later.
+            let replaced = meta.first.is_some_and(|first| first >= next.first);
+            if replaced || meta.id.next() != next.id {
                 let next = self.info(storage, &next)?.header;
                 if meta.id > next.previous {
                     self.leftovers.push(meta.id);
                     continue;
                 }
                 if meta.id < next.previous {
-                    return Err(lost_before(&next, "the segment is missing"));
+                    let older = listed.get(..=at).unwrap_or_default();
+                    self.end_at_gap(&next, older);
+                    return Ok(());
                 }
             }
             if meta.first.is_none() {
@@ -312,8 +330,9 @@ impl Layout {
 
     /// G4: the oldest segment may begin after what was released, never after more.
     pub(crate) fn check_head(&self, released: Lsn) -> Result<()> {
-        match self.segments.oldest() {
-            Some(head) if head.first > released => Err(Error::Lost {
+        match (self.segments.oldest(), &self.gap) {
+            (Some(head), Some(gap)) if head.first > released => Err(gap.clone()),
+            (Some(head), None) if head.first > released => Err(Error::Lost {
                 lost: released..head.first,
                 at: start_of(head.id, head.first),
                 reason: format!(

@@ -7,7 +7,6 @@ use wal_core::{Lsn, Options, Wal};
 use wal_fs::FileStorage;
 
 #[test]
-#[ignore = "wal-core takes the gap behind it for a missing segment, although all before it was released"]
 fn the_log_opens_without_it() {
     let dir = tempfile::tempdir().unwrap();
     let options = || Options {
