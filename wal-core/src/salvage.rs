@@ -9,6 +9,7 @@
 
 mod cursor;
 mod places;
+mod seed;
 mod window;
 
 use std::cmp::Reverse;
