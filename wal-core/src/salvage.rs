@@ -8,6 +8,8 @@
 //! or another one that was replaced later: it never counts (see `Place::until`).
 
 mod cursor;
+#[cfg(test)]
+mod hostile;
 mod places;
 mod seed;
 mod window;

@@ -16,7 +16,7 @@ use crate::segment::{HEADER_BYTES, NotAHeader, SegmentHeader};
 use crate::{Identity, Lsn, Result, SegmentId, SegmentMeta, Storage};
 
 /// So many places that look like frames are tried to learn who wrote a segment.
-const TRIES: usize = 64;
+const TRIES: usize = 16;
 
 /// A segment as it lies there.
 #[derive(Clone, Debug)]
