@@ -191,6 +191,14 @@ impl SimStorage {
         self.disk.lock().segments = segments;
     }
 
+    /// Makes one segment that of another disk.
+    pub fn transplant(&self, other: &SimStorage, segment: SegmentId) {
+        let foreign = other.disk.lock().segments.get(&segment).cloned();
+        let mut disk = self.disk.lock();
+        disk.segments
+            .extend(foreign.map(|foreign| (segment, foreign)));
+    }
+
     /// Exchanges the contents of two segments.
     pub fn swap(&self, one: SegmentId, other: SegmentId) {
         let mut disk = self.disk.lock();
