@@ -316,3 +316,20 @@ fn damage_ahead_of_the_view_is_named_as_soon_as_later_bytes_prove_it() {
         "what was shown stays"
     );
 }
+
+#[test]
+fn a_newest_segment_that_vanishes_under_the_view_is_missed() {
+    let disk = SimStorage::new(1);
+    let (wal, _) = Wal::open(disk.clone(), options()).unwrap();
+    for n in 0..40u8 {
+        wal.commit(vec![n; 3000]).unwrap();
+    }
+    wal.close().unwrap();
+    let view = Wal::open_read_only(disk.clone()).unwrap();
+    assert_eq!(view.durable(), Lsn::new(40));
+    disk.lose(disk.segments().last().unwrap().0);
+    for _ in 0..2 {
+        let error = view.refresh().unwrap_err();
+        assert!(matches!(error, Error::Lost { .. }), "{error}");
+    }
+}
