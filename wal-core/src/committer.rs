@@ -136,6 +136,7 @@ struct Flight {
     end: Lsn,
     chain: u64,
     sync: Sync,
+    begins: bool,
     released: Lsn,
     stored: bool,
 }
@@ -202,9 +203,16 @@ impl Committer {
         }
     }
 
-    /// Whether another write may be begun.
+    /// Whether another write may be begun. Not while one is under way that creates a segment:
+    /// others must not overtake it.
     pub(crate) fn has_room(&self) -> bool {
-        self.flights.len() < self.limits.in_flight as usize
+        let creating = |flight: &Flight| flight.begins && !flight.stored;
+        self.flights.len() < self.limits.in_flight as usize && !self.flights.iter().any(creating)
+    }
+
+    /// Whether a segment that was left behind still waits for its seal.
+    pub(crate) fn is_unsealed(&self) -> bool {
+        self.unsealed.is_some()
     }
 
     /// Whether this writer has begun a segment.
@@ -295,7 +303,8 @@ impl Committer {
     }
 
     /// The seal of the segment left behind, once its successor is stored. It is synced: only
-    /// then is anything in the successor acknowledged.
+    /// then is anything in the successor acknowledged. It attests the successor's first frame,
+    /// which was synced when it was stored.
     pub(crate) fn seal(&mut self, time: i64) -> Option<Write> {
         if !self.is_idle() {
             return None;
@@ -311,11 +320,11 @@ impl Committer {
             attachment::with_footer(&self.holds, &segment.index.lock(), self.place_of(&segment));
         let frame = FrameBuilder::with_attachment(end, chain, footer);
         let at = position(&segment, end);
-        let bytes = frame.finish(
-            self.note(Kind::Seal, segment.id),
-            segment.seed,
-            segment.offset,
-        );
+        let note = Note {
+            durable: self.written,
+            ..self.note(Kind::Seal, segment.id)
+        };
+        let bytes = frame.finish(note, segment.seed, segment.offset);
         let ends = (self.written, self.written_chain);
         Some(self.begin(at, bytes, Sync::Yes, ends, Kind::Seal, before))
     }
@@ -564,6 +573,7 @@ impl Committer {
             end,
             chain,
             sync,
+            begins: at.offset == 0,
             released: self.released,
             stored: false,
         });

@@ -198,7 +198,10 @@ impl Driver {
     fn next_step(&mut self, shared: &Shared, state: &mut State) -> Step {
         self.keep_cap(shared, state);
         self.committer.release(state.retention.floor());
-        if let Some(before) = self.deletable(state, self.committer.released_durably()) {
+        // A segment is sealed before it is deleted: a seal must not bring it back.
+        if !self.committer.is_unsealed()
+            && let Some(before) = self.deletable(state, self.committer.released_durably())
+        {
             return Step::Delete(before);
         }
         if !state.requests.is_empty() {

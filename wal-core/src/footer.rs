@@ -57,7 +57,12 @@ pub(crate) fn starting_at(
     offset: u64,
     limit: u64,
 ) -> Result<Option<Footer>, StorageError> {
-    let bytes = read(storage, segment, offset, limit.min(offset + FIRST_READ))?;
+    let bytes = read(
+        storage,
+        segment,
+        offset,
+        limit.min(offset.saturating_add(FIRST_READ)),
+    )?;
     let seed = segment.frame_seed();
     let Ok(header) = FrameHeader::decode(&bytes, seed, offset) else {
         return Ok(None);
@@ -68,7 +73,7 @@ pub(crate) fn starting_at(
     if header.kind == Kind::Records || end > limit {
         return Ok(None);
     }
-    let whole = end <= offset + bytes.len() as u64;
+    let whole = end - offset <= bytes.len() as u64;
     let bytes = if whole {
         bytes
     } else {

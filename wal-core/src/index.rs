@@ -53,7 +53,7 @@ impl Index {
     ) -> Self {
         let stride = frames.div_ceil(entries.len().max(1) as u64);
         Index {
-            stride: stride.max(1).next_power_of_two(),
+            stride: stride.max(1).checked_next_power_of_two().unwrap_or(1 << 63),
             entries,
             frames,
             payload_bytes,

@@ -221,6 +221,10 @@ impl Layout {
         }
     }
 
+    pub(crate) fn named(&self, id: SegmentId) -> Option<&Known> {
+        self.segments.get(id)
+    }
+
     fn newest(&self) -> Option<&SegmentInfo> {
         self.segments.newest()?.info.as_deref()
     }

@@ -40,6 +40,8 @@ mod checksum;
 mod codec;
 mod commit;
 mod committer;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod driver;
 mod error;
 mod footer;

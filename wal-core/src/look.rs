@@ -89,7 +89,7 @@ impl Seen {
             seen.enter(storage, segment)?;
         }
         seen.probe(storage)?;
-        seen.check_head()?;
+        seen.check_ends()?;
         Ok(seen)
     }
 
@@ -148,13 +148,10 @@ impl Seen {
         {
             self.segments.pop_front();
         }
-        if self.sealed {
-            return Err(self.lost("the segment is sealed, but there is no newer one"));
-        }
         if !found {
             self.probe(storage)?;
         }
-        self.check_head()
+        self.check_ends()
     }
 
     /// Goes on in `next`, which continues one of the segments seen: the newest, or an older
@@ -235,8 +232,12 @@ impl Seen {
         Ok(())
     }
 
-    /// G4: the oldest segment may begin after what was released, never after more.
-    fn check_head(&self) -> Result<()> {
+    /// G4: a sealed segment has a newer one, and the oldest may begin after what was released,
+    /// never after more.
+    fn check_ends(&self) -> Result<()> {
+        if self.sealed {
+            return Err(self.lost("the segment is sealed, but there is no newer one"));
+        }
         match self.segments.front() {
             Some(head) if head.header.first > self.released => {
                 Err(self.lost("older segments are missing"))

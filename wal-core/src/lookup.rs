@@ -189,7 +189,7 @@ fn find_in(shared: &Shared, segment: &SegmentInfo, lsn: Lsn) -> Result<Found> {
     let found = found.ok_or_else(|| lost(id, entry.offset, lsn, "its frame ends before it"))?;
     let start = table_end as u64 + before;
     let target = match header.codec {
-        Codec::Plain => Target::Payload(entry.offset + start),
+        Codec::Plain => Target::Payload(entry.offset.saturating_add(start)),
         Codec::Lz4 => Target::Frame(entry.offset),
     };
     let location = Location::new(id, lsn, target, found);

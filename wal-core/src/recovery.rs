@@ -19,7 +19,7 @@ use crate::block::block_on;
 use crate::checksum::CHAIN_START;
 use crate::committer::{Committer, Cut, Queued, Shape, Start, Write};
 use crate::driver::now_micros;
-use crate::footer::Footer;
+use crate::footer::{self, Footer};
 use crate::frame::{Frame, Kind};
 use crate::layout::{self, Layout};
 use crate::scan::{Found, Walker};
@@ -233,7 +233,32 @@ impl Walk {
             walk = Walk::new(layout);
             walk.segments(storage, &since)?;
         }
+        if walk.end <= newest.header.first {
+            walk.seal_before(storage, layout, &newest)?;
+        }
         Ok(walk)
+    }
+
+    /// No record stands in the newest segment: the seal of the one before says whether its
+    /// first frame was durable.
+    fn seal_before(
+        &mut self,
+        storage: &Arc<dyn Storage>,
+        layout: &Layout,
+        newest: &SegmentInfo,
+    ) -> Result<()> {
+        let header = &newest.header;
+        let Some(before) = layout.named(header.previous) else {
+            return Ok(());
+        };
+        let before = layout.info(storage, before)?;
+        let length = block_on(storage.length(header.previous))?;
+        let at = header.previous_end;
+        let footer = footer::starting_at(storage, &before.header, at, length)?;
+        if let Some(seal) = footer.filter(|footer| footer.header.kind == Kind::Seal) {
+            self.attested_beyond = self.attested_beyond.max(seal.header.durable);
+        }
+        Ok(())
     }
 
     fn new(layout: &Layout) -> Walk {

@@ -8,7 +8,10 @@
 //! or another one that was replaced later: it never counts (see `Place::until`).
 
 mod cursor;
+#[cfg(test)]
+mod hostile;
 mod places;
+mod seed;
 mod window;
 
 use std::cmp::Reverse;
@@ -165,10 +168,9 @@ impl Wal {
 impl Salvage {
     pub(crate) fn new(storage: &Arc<dyn Storage>, part: Option<Part>) -> Result<Salvage> {
         let mut places = places::find(storage, part.map(|part| part.newest))?;
-        let newest = places.iter().max_by_key(|place| place.segment);
-        let end = match (part, newest) {
-            (None, Some(newest)) => survey(storage, newest),
-            _ => Attested::default(),
+        let end = match part {
+            None => attested_at_end(storage, &places),
+            Some(_) => Attested::default(),
         };
         let headers = || places.iter().filter_map(|place| place.header);
         let newest_header = headers().max_by_key(|header| header.segment);
@@ -371,6 +373,20 @@ impl Iterator for Salvage {
         }
         self.out.pop_front()
     }
+}
+
+/// What the newest segment attests; and the seal of the one before, which was written after
+/// the newest one's first frame was durable.
+fn attested_at_end(storage: &Arc<dyn Storage>, places: &[Place]) -> Attested {
+    let mut newest: Vec<&Place> = places.iter().collect();
+    newest.sort_by_key(|place| Reverse(place.segment));
+    let mut surveys = newest.iter().take(2).map(|place| survey(storage, place));
+    let mut end = surveys.next().unwrap_or_default();
+    if let Some(before) = surveys.next() {
+        end.durable = end.durable.max(before.durable);
+        end.released = end.released.max(before.released);
+    }
+    end
 }
 
 /// Leaves out segments that hold nothing but what was released: they may be deleted meanwhile.

@@ -185,6 +185,20 @@ impl SimStorage {
         fork
     }
 
+    /// Makes the segments those of another disk.
+    pub fn restore(&self, other: &SimStorage) {
+        let segments = other.disk.lock().segments.clone();
+        self.disk.lock().segments = segments;
+    }
+
+    /// Makes one segment that of another disk.
+    pub fn transplant(&self, other: &SimStorage, segment: SegmentId) {
+        let foreign = other.disk.lock().segments.get(&segment).cloned();
+        let mut disk = self.disk.lock();
+        disk.segments
+            .extend(foreign.map(|foreign| (segment, foreign)));
+    }
+
     /// Exchanges the contents of two segments.
     pub fn swap(&self, one: SegmentId, other: SegmentId) {
         let mut disk = self.disk.lock();
@@ -424,6 +438,12 @@ impl Storage for SimStorage {
             let late = disk.limits.in_flight > 1;
             if late { next(&mut disk.random) % 4 } else { 0 }
         };
+        let of_segment = Arc::clone(&disk);
+        let creation_is_due = move || {
+            let disk = of_segment.lock();
+            let missing = !disk.segments.contains_key(&at.segment);
+            missing && at.offset > 0 && disk.limits.in_flight > 1 && disk.owner == Some(term)
+        };
         let work = move || {
             let mut disk = disk.lock();
             disk.check(term)?;
@@ -431,6 +451,8 @@ impl Storage for SimStorage {
         };
         Box::pin(Late {
             polls,
+            patience: 1000,
+            held: creation_is_due,
             work: Some(work),
         })
     }
@@ -482,22 +504,42 @@ impl Storage for SimStorage {
     }
 }
 
-/// Finishes after some polls; until then another append may overtake it.
-struct Late<F> {
+/// Finishes after some polls; until then another append may overtake it. An append to a
+/// segment that is still being created waits for that, unless it has failed.
+struct Late<H, W: FnOnce() -> Outcome<()>> {
     polls: u64,
-    work: Option<F>,
+    /// So many more polls while `held`.
+    patience: u64,
+    held: H,
+    work: Option<W>,
 }
 
-impl<F: FnOnce() -> Outcome<()> + Unpin> Future for Late<F> {
+impl<H, W> Future for Late<H, W>
+where
+    H: Fn() -> bool + Unpin,
+    W: FnOnce() -> Outcome<()> + Unpin,
+{
     type Output = Outcome<()>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if self.polls > 0 {
             self.polls -= 1;
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+        } else if self.patience > 0 && (self.held)() {
+            self.patience -= 1;
+        } else {
+            return Poll::Ready(self.work.take().map_or(Ok(()), |work| work()));
         }
-        Poll::Ready(self.work.take().map_or(Ok(()), |work| work()))
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// Work that was begun is done, whether or not anybody waits for it.
+impl<H, W: FnOnce() -> Outcome<()>> Drop for Late<H, W> {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            let _ = work();
+        }
     }
 }
 

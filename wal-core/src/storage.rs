@@ -18,7 +18,7 @@
 //!    order; the log acknowledges only the contiguous prefix.
 //! 4. The first append to a segment has offset 0 and creates it; it fails with
 //!    [`StorageError::Conflict`] if the name is taken. Later appends to it follow
-//!    without gaps, each padded to [`Limits::align`].
+//!    without gaps, each padded to [`Limits::align`]; none is begun before the first is ready.
 //! 5. `append` that fails with [`StorageError::Full`] has stored nothing, and the position is
 //!    still free. After any other error from `append` or `sync` the state of what was not yet durable
 //!    is unknown. The log never calls `append` or `sync` on that storage again (G5).

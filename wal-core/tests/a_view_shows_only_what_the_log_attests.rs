@@ -3,7 +3,7 @@
 //! released is said to be; and nothing that a live writer does looks like damage.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use wal_core::sim::SimStorage;
@@ -92,15 +92,17 @@ impl World {
         match op {
             Op::Append { records, length } => {
                 let group: Append = (0..records).map(|_| self.payload(length)).collect();
-                self.wal().commit(group).unwrap();
+                let result = self.wal().commit(group);
+                self.settle(result);
             }
             Op::Accept(length) => {
                 let payload = self.payload(length);
                 let commit = self.wal().append_with(payload, Durability::Accepted);
-                commit.unwrap().wait().unwrap();
+                self.settle(commit.and_then(|commit| commit.wait()));
             }
             Op::Sync => {
-                self.wal().sync().unwrap();
+                let result = self.wal().sync();
+                self.settle(result);
             }
             Op::Crash => {
                 self.disk.crash();
@@ -111,16 +113,32 @@ impl World {
                 self.reopen();
             }
             Op::Close => {
-                self.wal.take().unwrap().close().unwrap();
-                self.view.refresh().unwrap();
-                assert_eq!(self.view.durable().get(), self.records.len() as u64);
+                let closed = self.wal.take().unwrap().close();
+                if closed.is_ok() {
+                    self.view.refresh().unwrap();
+                    assert_eq!(self.view.durable().get(), self.records.len() as u64);
+                }
+                self.disk.kill(); // a failed close keeps the role
                 self.reopen();
             }
             Op::Release(share) => {
                 let before = self.wal().durable().get() * u64::from(share) / 255;
-                self.wal().release(Lsn::new(before)).unwrap();
+                let result = self.wal().release(Lsn::new(before));
+                self.settle(result);
             }
             Op::Look => self.look(),
+        }
+    }
+
+    /// A writer that has failed is replaced, as after a kill; that it fails is not the matter here.
+    fn settle<T>(&mut self, result: Result<T, Error>) {
+        match result {
+            Ok(_) => {}
+            Err(Error::Poisoned { .. }) => {
+                self.disk.kill();
+                self.reopen();
+            }
+            Err(error) => panic!("{error}"),
         }
     }
 
@@ -241,7 +259,9 @@ fn what_is_not_attested_is_not_shown_and_what_was_released_is_named() {
     assert!(slow.next().unwrap().is_ok());
     let before = disk.segments().len();
     wal.release(Lsn::new(90)).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
     while disk.segments().len() == before {
+        assert!(Instant::now() < deadline, "nothing was deleted");
         std::thread::sleep(Duration::from_millis(1));
     }
     let gone = slow.find_map(Result::err).unwrap();
@@ -295,4 +315,21 @@ fn damage_ahead_of_the_view_is_named_as_soon_as_later_bytes_prove_it() {
         4,
         "what was shown stays"
     );
+}
+
+#[test]
+fn a_newest_segment_that_vanishes_under_the_view_is_missed() {
+    let disk = SimStorage::new(1);
+    let (wal, _) = Wal::open(disk.clone(), options()).unwrap();
+    for n in 0..40u8 {
+        wal.commit(vec![n; 3000]).unwrap();
+    }
+    wal.close().unwrap();
+    let view = Wal::open_read_only(disk.clone()).unwrap();
+    assert_eq!(view.durable(), Lsn::new(40));
+    disk.lose(disk.segments().last().unwrap().0);
+    for _ in 0..2 {
+        let error = view.refresh().unwrap_err();
+        assert!(matches!(error, Error::Lost { .. }), "{error}");
+    }
 }

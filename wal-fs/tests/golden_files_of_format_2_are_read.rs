@@ -255,13 +255,11 @@ fn check_attachment(kind: u8, bytes: &[u8], index: &[(u64, u64, u64)], seed: &[u
 fn unpack(mut block: &[u8]) -> Vec<u8> {
     fn more(block: &mut &[u8], nibble: u8) -> usize {
         let mut length = usize::from(nibble);
-        while nibble == 15 {
-            let byte = block[0];
+        let mut last = if nibble == 15 { 255 } else { 0 };
+        while last == 255 {
+            last = block[0];
             *block = &block[1..];
-            length += usize::from(byte);
-            if byte < 255 {
-                break;
-            }
+            length += usize::from(last);
         }
         length
     }

@@ -2,20 +2,21 @@
 //!
 //! Nothing is taken from where a segment stands or from what its neighbours say, unless it
 //! has lost its own header: then the frames say which segment they were written to, and
-//! another segment of the same writer gives what their checksums need.
+//! another segment of the same writer, or a whole frame itself, gives what their checksums need.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::seed::seed_of;
 use super::window::Window;
 use crate::block::block_on;
 use crate::codec::Fields;
-use crate::frame::{FrameHeader, HEADER_BYTES as FRAME_HEADER};
+use crate::frame::{Frame, FrameHeader, HEADER_BYTES as FRAME_HEADER};
 use crate::segment::{HEADER_BYTES, NotAHeader, SegmentHeader};
 use crate::{Identity, Lsn, Result, SegmentId, SegmentMeta, Storage};
 
 /// So many places that look like frames are tried to learn who wrote a segment.
-const TRIES: usize = 64;
+const TRIES: usize = 16;
 
 /// A segment as it lies there.
 #[derive(Clone, Debug)]
@@ -187,13 +188,24 @@ impl Place {
                 continue;
             };
             let head = head.unwrap_or_default();
-            for writer in writers.values() {
-                let seed = SegmentHeader { segment, ..*writer }.frame_seed();
-                if let Ok(header) = FrameHeader::decode(&head, seed, offset) {
-                    (self.segment, self.seed) = (segment, Some(seed));
-                    self.first = header.first;
-                    return;
-                }
+            let known = writers
+                .values()
+                .map(|writer| SegmentHeader { segment, ..*writer }.frame_seed())
+                .find(|seed| FrameHeader::decode(&head, *seed, offset).is_ok());
+            let seed = known.or_else(|| {
+                let seed = seed_of(&head, offset)?;
+                let header = FrameHeader::decode(&head, seed, offset).ok()?;
+                let bytes = window.get(offset, header.bytes()?, self.bytes).ok()?;
+                let frame = Frame::verify(header, &bytes).ok()?;
+                // One or two checksums of 32 bits, of which the header gave one away.
+                (frame.header.records > 0).then_some(seed)
+            });
+            if let Some(header) =
+                seed.and_then(|seed| FrameHeader::decode(&head, seed, offset).ok())
+            {
+                (self.segment, self.seed) = (segment, seed);
+                self.first = header.first;
+                return;
             }
             offset = offset.saturating_add(self.align);
         }
