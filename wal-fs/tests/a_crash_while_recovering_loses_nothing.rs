@@ -12,6 +12,7 @@ fn left_behind(metadata: Metadata, seed: u64) -> Vec<(SimDisk, Oracle)> {
     [61, 117, 190]
         .into_iter()
         .filter_map(|at| {
+            let at = at + seed * 7 % 60;
             let fault = if at % 2 == 0 {
                 Fault::Crash
             } else {
