@@ -13,7 +13,7 @@ fn left_behind(metadata: Metadata, seed: u64) -> Vec<(SimDisk, Oracle)> {
         .into_iter()
         .filter_map(|at| {
             let at = at + seed * 7 % 60;
-            let fault = if at % 2 == 0 {
+            let fault = if at.is_multiple_of(2) {
                 Fault::Crash
             } else {
                 Fault::Kill
