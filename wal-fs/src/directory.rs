@@ -35,7 +35,7 @@ pub(crate) fn segments(
     directory: &Path,
     mut each: impl FnMut(Entry<'_>, bool),
 ) -> Result<BTreeMap<SegmentId, Lsn>, StorageError> {
-    let mut found = BTreeMap::new();
+    let mut found = Vec::new();
     let mut refused = None;
     let listed = system.list(directory, &mut |entry| {
         let parsed = entry.name.to_str().and_then(parse);
@@ -43,13 +43,11 @@ pub(crate) fn segments(
         let Some((segment, first)) = parsed else {
             return;
         };
-        let path = || directory.join(entry.name);
         if entry.kind != Kind::File {
-            refused.get_or_insert_with(|| not_a_file(&path(), entry.kind));
-        } else if let Some(twin) = found.insert(segment, first) {
-            let twin = directory.join(file_name(segment, twin));
-            refused.get_or_insert_with(|| twins(&twin, &path(), segment));
+            let path = directory.join(entry.name);
+            refused.get_or_insert_with(|| not_a_file(&path, entry.kind));
         }
+        found.push((segment, first));
     });
     let failed = |cause| {
         StorageError::io(
@@ -58,10 +56,22 @@ pub(crate) fn segments(
         )
     };
     listed.map_err(failed)?;
-    refused.map_or(Ok(found), Err)
+    found.sort_unstable();
+    if let Some((segment, one, other)) = twins(&found) {
+        let path = |first| directory.join(file_name(segment, first));
+        refused.get_or_insert_with(|| both_claim(segment, &path(one), &path(other)));
+    }
+    refused.map_or_else(|| Ok(found.into_iter().collect()), Err)
 }
 
-fn twins(one: &Path, other: &Path, segment: SegmentId) -> StorageError {
+/// Two names for one segment, if there are.
+fn twins(sorted: &[(SegmentId, Lsn)]) -> Option<(SegmentId, Lsn, Lsn)> {
+    let mut pairs = sorted.iter().zip(sorted.iter().skip(1));
+    let (one, other) = pairs.find(|(one, other)| one.0 == other.0)?;
+    Some((one.0, one.1, other.1))
+}
+
+fn both_claim(segment: SegmentId, one: &Path, other: &Path) -> StorageError {
     StorageError::Conflict(format!(
         "{} and {} both claim segment {segment}; move the foreign one elsewhere",
         one.display(),

@@ -1,6 +1,6 @@
 //! The storage contract of `wal-core`, on files.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use wal_core::{
 };
 
 use crate::directory;
-use crate::file_system::{Access, Entry, FileSystem};
+use crate::file_system::{Access, Entry, FileSystem, Kind};
 use crate::handles::{Handle, Handles};
 use crate::lock::{self, Lock};
 use crate::os::Os;
@@ -45,7 +45,7 @@ pub struct FileStorage {
     /// Before the lock: background work ends before another writer may begin.
     spares: Spares,
     lock: Mutex<Option<Lock>>,
-    /// All segments whose names are known.
+    /// All segments whose names are known. Whoever holds the lock knows them all.
     names: Mutex<BTreeMap<SegmentId, Lsn>>,
     writing: Mutex<Writing>,
     reserve: Reserve,
@@ -82,13 +82,18 @@ impl FileStorage {
     /// The log in this directory of this file system.
     pub(crate) fn on(system: Arc<dyn FileSystem>, directory: &Path) -> Outcome<FileStorage> {
         let context = || format!("opening log directory {}", directory.display());
-        directory::create(system.as_ref(), directory)
-            .map_err(|cause| StorageError::io(context(), cause))?;
+        let found = directory::create(system.as_ref(), directory)
+            .and_then(|()| system.stat(directory))
+            .and_then(|(kind, _)| match kind {
+                Kind::Directory | Kind::Symlink => Ok(()), // a link to one will do
+                Kind::File | Kind::Other => Err(io::ErrorKind::NotADirectory.into()),
+            });
+        found.map_err(|cause| StorageError::io(context(), cause))?;
         Ok(FileStorage {
             directory: directory.to_owned(),
             spares: Spares::new(&system, directory),
             lock: Mutex::new(None),
-            names: Mutex::new(directory::segments(system.as_ref(), directory, |_, _| {})?),
+            names: Mutex::default(),
             writing: Mutex::default(),
             reserve: Reserve::new(&system, directory),
             reading: Handles::default(),
@@ -154,7 +159,7 @@ impl FileStorage {
     /// Looks at all names, as their new owner: the segments, and what of ours lies beside them.
     fn take_stock(&self) -> Outcome<BTreeMap<SegmentId, Lsn>> {
         self.spares.stop(); // what an earlier attempt may have found
-        let mut files = HashSet::new();
+        let mut files = Vec::new();
         let mut ours = Vec::new();
         let note = |entry: Entry<'_>, is_segment| {
             if is_segment {
@@ -164,9 +169,13 @@ impl FileStorage {
             }
         };
         let names = directory::segments(self.system.as_ref(), &self.directory, note)?;
+        // What is seen may not be durable: an earlier writer may have been killed between a
+        // rename and its sync, and power loss would still bring the old name back.
+        self.sync_names()?;
         for (name, file) in ours {
             // A crash may leave a file both names of a rename. The segment keeps it.
-            let shared = file.is_some_and(|file| !files.insert(file));
+            let shared = file.is_some_and(|file| files.contains(&file));
+            files.extend(file);
             if shared {
                 let path = self.directory.join(&name);
                 let context = || format!("removing the second name {}", path.display());
@@ -183,11 +192,7 @@ impl FileStorage {
         if let Some(handle) = self.reading.get(segment) {
             return Ok(handle);
         }
-        let first = self.names.lock().get(&segment).copied();
-        let first = first.ok_or_else(|| {
-            let directory = self.directory.display();
-            StorageError::NotFound(format!("segment {segment} in {directory}"))
-        })?;
+        let first = self.first_of(segment)?;
         let path = self.path(segment, first);
         let file = self
             .system
@@ -208,15 +213,36 @@ impl FileStorage {
         length.map_err(|cause| self.error("reading", segment, cause))
     }
 
+    /// The first LSN of a segment, as its name says; a reader looks again for one it does not know.
+    fn first_of(&self, segment: SegmentId) -> Outcome<Lsn> {
+        let known = || self.names.lock().get(&segment).copied();
+        if known().is_none() {
+            self.refresh()?;
+        }
+        known().ok_or_else(|| {
+            let directory = self.directory.display();
+            StorageError::NotFound(format!("segment {segment} in {directory}"))
+        })
+    }
+
+    /// Lists the directory, unless nobody else can have changed it.
+    fn refresh(&self) -> Outcome<()> {
+        let lock = self.lock.lock();
+        if lock.is_none() {
+            let found = directory::segments(self.system.as_ref(), &self.directory, |_, _| {})?;
+            *self.names.lock() = found;
+        }
+        Ok(())
+    }
+
     fn list_now(&self) -> Outcome<Vec<SegmentMeta>> {
-        let names = directory::segments(self.system.as_ref(), &self.directory, |_, _| {})?;
+        self.refresh()?;
+        let names = self.names.lock();
         let listed = names.iter().map(|(id, first)| SegmentMeta {
             id: *id,
             first: Some(*first),
         });
-        let listed = listed.collect();
-        *self.names.lock() = names;
-        Ok(listed)
+        Ok(listed.collect())
     }
 }
 

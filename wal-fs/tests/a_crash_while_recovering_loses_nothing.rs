@@ -12,7 +12,8 @@ fn left_behind(metadata: Metadata, seed: u64) -> Vec<(SimDisk, Oracle)> {
     [61, 117, 190]
         .into_iter()
         .filter_map(|at| {
-            let fault = if at % 2 == 0 {
+            let at = at + seed * 7 % 60;
+            let fault = if at.is_multiple_of(2) {
                 Fault::Crash
             } else {
                 Fault::Kill
