@@ -56,6 +56,7 @@ impl FileStorage {
         bytes: u64,
         sync: Sync,
     ) -> Outcome<()> {
+        let newest = writing.files.last_key_value().map(|(id, _)| *id);
         let file = writing.files.get_mut(&at.segment).ok_or_else(|| {
             StorageError::Conflict(format!("segment {} is not open for appending", at.segment))
         })?;
@@ -67,7 +68,10 @@ impl FileStorage {
         }
         file.append(at.offset, frame)
             .map_err(|cause| self.broken("writing", at.segment, cause))?;
-        writing.rhythm.frame(sync == Sync::Yes);
+        // The first frame of a segment is always synced, and so is the seal of the one before.
+        if at.offset > 0 && newest == Some(at.segment) {
+            writing.rhythm.frame(sync == Sync::Yes);
+        }
         // A quarter into the segment: until then, one that is deleted may become the next.
         if writing.rhythm.is_steady() && file.end() >= self.spares.segment_bytes() / 4 {
             self.spares.build();
