@@ -4,8 +4,9 @@
 //! are. A log that is written in bulk and synced now and then does not, and would pay for
 //! every byte twice. The rule: a synced frame counts two, one that is not synced takes one
 //! away, between 0 and 8; at 8 the log is steady, and it stays so while it is above 4. So
-//! four synced frames in a row are enough, and a quiet log's marks do not matter. The first
-//! frame of a segment and the seal of the one before, synced in any log, do not count.
+//! four synced frames in a row are enough, a quiet log's marks do not matter, and a bulk
+//! log, whose segments begin with one synced frame each, never gets there. Seals, synced in
+//! any log, do not count.
 
 /// The count, over all segments of one writer.
 #[derive(Clone, Copy, Debug, Default)]

@@ -68,8 +68,8 @@ impl FileStorage {
         }
         file.append(at.offset, frame)
             .map_err(|cause| self.broken("writing", at.segment, cause))?;
-        // The first frame of a segment is always synced, and so is the seal of the one before.
-        if at.offset > 0 && newest == Some(at.segment) {
+        // The seal of the segment before is always synced.
+        if newest == Some(at.segment) {
             writing.rhythm.frame(sync == Sync::Yes);
         }
         // A quarter into the segment: until then, one that is deleted may become the next.
