@@ -190,7 +190,7 @@ fn zeros_are_written_ahead_for_logs_that_sync_and_only_for_them() {
     let mut oracle = Oracle::default();
     let (wal, _) = open(&bulk).unwrap();
     for _ in 0..200 {
-        oracle.append(&wal, &[14_000], Durability::Accepted);
+        oracle.append(&wal, &[5_000], Durability::Accepted);
     }
     wal.sync().unwrap();
     assert!(spares(&bulk).is_empty());
