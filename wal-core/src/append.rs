@@ -5,6 +5,12 @@
 //! allocation, and goes to storage as one slice.
 
 use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+
+/// Payload in order. One chunk needs no allocation besides its own.
+pub(crate) type Chunks = SmallVec<[Bytes; 1]>;
+/// The length of each record.
+pub(crate) type Lengths = SmallVec<[u32; 2]>;
 
 /// One or more records to be appended atomically.
 ///
@@ -23,9 +29,9 @@ use bytes::{Bytes, BytesMut};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Append {
-    chunks: Vec<Bytes>,
+    chunks: Chunks,
     open: BytesMut,
-    lengths: Vec<u32>,
+    lengths: Lengths,
     bytes: u64,
     oversized: bool,
     located: bool,
@@ -43,7 +49,7 @@ impl Append {
     pub fn with_capacity(bytes: usize, records: usize) -> Self {
         Append {
             open: BytesMut::with_capacity(bytes),
-            lengths: Vec::with_capacity(records),
+            lengths: Lengths::with_capacity(records),
             ..Append::default()
         }
     }
@@ -110,7 +116,7 @@ impl Append {
 
     fn seal_chunk(&mut self) {
         if !self.open.is_empty() {
-            self.chunks.push(self.open.split().freeze());
+            self.chunks.push(std::mem::take(&mut self.open).freeze());
         }
     }
 
@@ -124,7 +130,7 @@ impl Append {
     }
 
     /// The payload as chunks in order, and each record's length.
-    pub(crate) fn into_parts(mut self) -> (Vec<Bytes>, Vec<u32>) {
+    pub(crate) fn into_parts(mut self) -> (Chunks, Lengths) {
         self.seal_chunk();
         (self.chunks, self.lengths)
     }
@@ -132,9 +138,7 @@ impl Append {
 
 impl From<&[u8]> for Append {
     fn from(record: &[u8]) -> Self {
-        let mut append = Append::with_capacity(record.len(), 1);
-        append.push(record);
-        append
+        Bytes::copy_from_slice(record).into()
     }
 }
 

@@ -19,8 +19,9 @@ use std::sync::Arc;
 use crate::sync::Mutex;
 use bytes::{Bytes, BytesMut};
 
+use crate::append::{Chunks, Lengths};
 use crate::attachment::{self, Holds, Place};
-use crate::frame::{self, Codec, FrameBuilder, Kind, Note};
+use crate::frame::{self, Codec, FrameBuilder, Kind, Note, SMALL_CHUNK};
 use crate::index::{Entry, Index};
 use crate::location::{Location, Placed, Target};
 use crate::segment::SegmentHeader;
@@ -34,8 +35,8 @@ const RESERVED_MARKS: u64 = 4;
 /// One append, waiting to be framed.
 #[derive(Debug, Default)]
 pub(crate) struct Queued {
-    pub(crate) chunks: Vec<Bytes>,
-    pub(crate) lengths: Vec<u32>,
+    pub(crate) chunks: Chunks,
+    pub(crate) lengths: Lengths,
     pub(crate) durable: bool,
     /// The caller wants to know where its records are.
     pub(crate) placed: Option<Arc<Placed>>,
@@ -267,7 +268,9 @@ impl Committer {
     pub(crate) fn records(&mut self, group: Vec<Queued>, sync: bool, time: i64) -> Write {
         let durable = sync || group.iter().any(|append| append.durable);
         let records = group.iter().map(|append| append.lengths.len()).sum();
-        let mut frame = FrameBuilder::new(self.next, self.chain, records);
+        let bytes = group.iter().flat_map(|append| &append.chunks);
+        let bytes = bytes.map(Bytes::len).filter(|bytes| *bytes < SMALL_CHUNK);
+        let mut frame = FrameBuilder::with_capacity(self.next, self.chain, records, bytes.sum());
         let mut wanted = Vec::new();
         for append in group {
             let (first, _) = frame.records();
@@ -730,8 +733,8 @@ mod tests {
 
     fn records(committer: &mut Committer, count: usize, bytes: usize, durable: bool) -> Write {
         let group = vec![Queued {
-            chunks: vec![vec![0; count * bytes].into()],
-            lengths: vec![u32::try_from(bytes).unwrap(); count],
+            chunks: [vec![0; count * bytes].into()].into(),
+            lengths: vec![u32::try_from(bytes).unwrap(); count].into(),
             durable,
             placed: None,
         }];
@@ -859,8 +862,8 @@ mod tests {
         let mut times = Vec::new();
         for time in [5, 9, 3, 10] {
             let group = vec![Queued {
-                chunks: vec![Bytes::from_static(b"x")],
-                lengths: vec![1],
+                chunks: [Bytes::from_static(b"x")].into(),
+                lengths: [1].as_slice().into(),
                 ..Queued::default()
             }];
             let write = committer.records(group, true, time);

@@ -361,17 +361,22 @@ pub(crate) struct FrameBuilder {
 }
 
 /// Chunks below this many bytes are gathered.
-const SMALL_CHUNK: usize = 4096;
+pub(crate) const SMALL_CHUNK: usize = 4096;
 
 impl FrameBuilder {
     pub(crate) fn new(first: Lsn, chain: u64, records: usize) -> Self {
+        Self::with_capacity(first, chain, records, 0)
+    }
+
+    /// With room for so many bytes of small chunks.
+    pub(crate) fn with_capacity(first: Lsn, chain: u64, records: usize, bytes: usize) -> Self {
         FrameBuilder {
             first,
             chain_before: chain,
             chain,
             table: BytesMut::with_capacity(records * ENTRY_BYTES),
             payload: Vec::new(),
-            gathered: BytesMut::new(),
+            gathered: BytesMut::with_capacity(bytes),
             payload_bytes: 0,
             records: 0,
             codec: Codec::Plain,
@@ -426,9 +431,13 @@ impl FrameBuilder {
     }
 
     /// Adds records: their payload in chunks, none of which splits a record, and their lengths.
-    pub(crate) fn push(&mut self, chunks: Vec<Bytes>, lengths: impl IntoIterator<Item = u32>) {
+    pub(crate) fn push(
+        &mut self,
+        chunks: impl IntoIterator<Item = Bytes> + AsRef<[Bytes]>,
+        lengths: impl IntoIterator<Item = u32>,
+    ) {
         let mut lengths = lengths.into_iter().peekable();
-        for chunk in &chunks {
+        for chunk in chunks.as_ref() {
             let mut rest = chunk.as_ref();
             while let Some(length) = lengths.next_if(|length| *length as usize <= rest.len()) {
                 let (record, after) = rest.split_at(length as usize);
@@ -455,7 +464,8 @@ impl FrameBuilder {
 
     fn close_gathered(&mut self) {
         if !self.gathered.is_empty() {
-            self.payload.push(self.gathered.split().freeze());
+            self.payload
+                .push(std::mem::take(&mut self.gathered).freeze());
         }
     }
 
@@ -544,7 +554,7 @@ mod tests {
     fn built(records: &[Vec<u8>], first: Lsn, chain: u64, seed: u32, offset: u64) -> Bytes {
         let mut frame = FrameBuilder::new(first, chain, records.len());
         let chunks = records.iter().filter(|record| !record.is_empty());
-        let chunks = chunks
+        let chunks: Vec<Bytes> = chunks
             .map(|record| Bytes::copy_from_slice(record))
             .collect();
         frame.push(

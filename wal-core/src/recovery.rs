@@ -516,7 +516,7 @@ impl Opened {
     fn copy_frame(&mut self, storage: &Arc<dyn Storage>, frame: &Frame) -> Result<()> {
         let (lengths, payload) = frame.parts();
         let group = vec![Queued {
-            chunks: vec![payload],
+            chunks: [payload].into(),
             lengths: lengths.collect(),
             ..Queued::default()
         }];

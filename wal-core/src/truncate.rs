@@ -122,7 +122,7 @@ impl Kept {
         let lengths = lengths.map(|record| u32::try_from(record.len()).unwrap_or(u32::MAX));
         let group = Queued {
             lengths: lengths.collect(),
-            chunks: self.records,
+            chunks: self.records.into(),
             ..Queued::default()
         };
         committer.records(vec![group], true, now_micros())
