@@ -8,9 +8,9 @@
 //! - A position is handed out once; offsets within a segment grow.
 //! - `durable <= written <= next`: acknowledged, accepted, framed.
 //! - `written` moves only over the contiguous prefix of finished writes (G2).
-//! - `durable` moves only when the storage has confirmed it (G1), and into a new
-//!   segment only once the seal of the one before is durable: a newest segment
-//!   that goes missing is always seen (G4).
+//! - `durable` moves only when the storage has confirmed it (G1), and into a segment that this
+//!   writer rolled to only once the seal of the one before is durable: a newest segment
+//!   that goes missing is seen (G4). (Not where several appends are in flight.)
 //! - Times never go back, whatever the clock does.
 
 use std::collections::VecDeque;

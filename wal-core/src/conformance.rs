@@ -2,7 +2,7 @@
 //!
 //! Half of the checks call the storage as the log does, one numbered rule of
 //! [`wal_core::storage`](crate::storage) after the other; half open a log on it and check the
-//! guarantees G1 to G10 through [`Wal`](crate::Wal). To run all of them on a storage of your
+//! guarantees G1 to G4, G6, G7 and G10 through [`Wal`](crate::Wal). To run all of them on a storage of your
 //! own, say how to reach it, and let the macro make one `#[test]` of each:
 //!
 //! ```

@@ -121,6 +121,9 @@ impl Driver {
     /// the driver back and returns with the lock still held, so that no work slips in between.
     /// Whoever drives for nobody in particular makes way for a caller that waits for its turn.
     pub(crate) fn run(mut self: Box<Self>, shared: &Shared, until: Option<Lsn>) -> Driven<'_> {
+        if let Err(forked) = self.check_process() {
+            shared.poison(forked);
+        }
         loop {
             let mut state = shared.state.lock();
             let reached = match until {
@@ -341,9 +344,6 @@ impl Driver {
     }
 
     fn start(&mut self, shared: &Shared, mut write: Write) {
-        if let Err(forked) = self.check_process() {
-            return shared.poison(forked);
-        }
         let bytes = std::mem::take(&mut write.bytes);
         let mut future = shared.storage.append(write.at, bytes, write.sync);
         match future.as_mut().poll(&mut Context::from_waker(&self.waker)) {
@@ -356,7 +356,8 @@ impl Driver {
         }
     }
 
-    /// A child of `fork` has the files and the lock of its parent, who goes on writing.
+    /// A child of `fork` has the files and the lock of its parent, who goes on writing. It has
+    /// no committer thread, so it comes here only if it calls `commit`.
     fn check_process(&self) -> Result<(), StorageError> {
         match std::process::id() == self.process {
             true => Ok(()),

@@ -349,12 +349,13 @@ impl Layout {
     }
 }
 
-/// Whether recovery's copy, if the segment begins with one, was finished.
+/// Whether recovery's copy, if the segment begins with one, was finished. It was, too, if a
+/// later frame says so: then what is missing of it was damaged since (G4).
 fn is_complete(storage: &Arc<dyn Storage>, header: &SegmentHeader, bytes: u64) -> Result<bool> {
     let mut walker = Walker::new(Arc::clone(storage), *header, bytes);
     while walker.position().lsn < header.copied_until {
         if let Found::Nothing(_) = walker.next()? {
-            return Ok(false);
+            return Ok(walker.probe_beyond()?.durable >= header.copied_until);
         }
     }
     Ok(true)
@@ -402,32 +403,31 @@ pub(crate) fn lost_before(next: &SegmentHeader, reason: &str) -> Error {
 /// frame of a later append stands in it: then the first was stored, and the header is
 /// damaged. Frames of the file's earlier uses claim other segments.
 fn refuse_if_acknowledged(storage: &Arc<dyn Storage>, id: SegmentId, reason: &str) -> Result<()> {
+    const WINDOW: u64 = 1 << 20;
     let bytes = block_on(storage.length(id))?;
-    let align = u64::from(storage.limits().align.max(512));
-    let first = (HEADER_BYTES as u64).next_multiple_of(align);
-    let mut offset = first + align;
+    let align = u64::from(storage.limits().align.max(1));
+    let mut offset = (HEADER_BYTES as u64).next_multiple_of(align);
     while offset < bytes {
-        let window = block_on(storage.read(id, offset..bytes.min(offset + (1 << 20))))?;
-        if window.is_empty() {
-            break;
-        }
-        for (index, place) in window
-            .chunks(usize::try_from(align).unwrap_or(512))
-            .enumerate()
-        {
+        // Windows overlap by a frame header.
+        let end = bytes.min(offset + WINDOW + frame::HEADER_BYTES as u64);
+        let window = block_on(storage.read(id, offset..end))?;
+        let step = usize::try_from(align).unwrap_or(1);
+        for at in (0..window.len()).step_by(step) {
+            let place = window.get(at..).unwrap_or_default();
             if frame::claims_segment(place, id) {
-                let mut at = start_of(id, Lsn::ZERO);
-                at.offset = offset + index as u64 * align;
                 return Err(Error::Lost {
                     lost: Lsn::ZERO..Lsn::MAX,
-                    at,
+                    at: Position {
+                        offset: offset + at as u64,
+                        ..start_of(id, Lsn::ZERO)
+                    },
                     reason: format!(
                         "{reason}, but frames stand in the segment; its LSNs are unknown"
                     ),
                 });
             }
         }
-        offset += window.len() as u64;
+        offset += WINDOW;
     }
     Ok(())
 }

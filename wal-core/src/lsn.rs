@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-/// Number of a record in the log: dense, from 0, never reused.
+/// Number of a record in the log: dense, from 0. What is cancelled or truncated gives its LSNs
+/// up to the records that come after; a released one is never given again.
 ///
 /// Ranges of LSNs are half-open: `3..5` names the records 3 and 4.
 ///
@@ -56,7 +57,8 @@ impl fmt::Display for Lsn {
     }
 }
 
-/// Number of a segment: dense, from 1, never reused for data that was acknowledged.
+/// Number of a segment: ascending from 1, some skipped, never reused for data that was
+/// acknowledged.
 ///
 /// ```
 /// use wal_core::SegmentId;

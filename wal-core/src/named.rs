@@ -108,8 +108,9 @@ impl Wal {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Released`]; [`Error::Beyond`] if `to` is beyond the end; [`Error::Full`] (then
-    /// the log is as it was), [`Error::Poisoned`], [`Error::Closed`].
+    /// [`Error::Released`]; [`Error::Beyond`] if `to` is beyond the end; [`Error::Full`]: then
+    /// what was durable is still in the log, but commits that were waiting and readers beyond
+    /// `to` have been told of the truncation; [`Error::Poisoned`], [`Error::Closed`].
     pub fn truncate(&self, to: Lsn) -> Result<()> {
         let shared = &self.handle.shared;
         let _guard = self.hold(to)?;

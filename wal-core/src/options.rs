@@ -73,7 +73,8 @@ pub struct Options {
     /// How frames are stored.
     pub compression: Compression,
     /// The newest receipt that the caller has kept. If the log does not hold what it proves,
-    /// opening fails (G4), even if the whole log is gone.
+    /// opening fails (G4), even if the whole log is gone. (That it is of another history of the
+    /// same log shows only after recovery has done its work.)
     pub receipt: Option<Receipt>,
 }
 

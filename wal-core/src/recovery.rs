@@ -70,7 +70,8 @@ pub struct Recovery {
 }
 
 /// What lay beyond the last record that is known to have been durable. It may or may not
-/// have been acknowledged: what is intact is kept, what is not was never completely stored.
+/// have been acknowledged: what is intact is kept, what is not is dropped. Nothing in the log tells
+/// whether that was never completely stored or is damaged; a [`Receipt`] may.
 ///
 /// ```
 /// # use wal_core::{Options, Wal, sim::SimStorage};

@@ -90,6 +90,8 @@ pub(crate) trait OpenFile: fmt::Debug + Send + Sync {
     fn length(&self) -> io::Result<u64>;
     /// Whether nobody else holds a lock that excludes this one.
     fn try_lock(&self, exclusive: bool) -> io::Result<bool>;
+    /// Gives the lock up. It also ends when the file is closed everywhere.
+    fn unlock(&self) {}
 }
 
 /// Reads at `offset` until `buffer` is full or the file ends; returns how much was read.

@@ -18,7 +18,8 @@ const NOTE: usize = 31;
 /// Held as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: Arc<dyn OpenFile>,
+    file: Arc<dyn OpenFile>,
+    process: u32,
 }
 
 /// Who holds the lock of this directory, if anybody does.
@@ -65,6 +66,17 @@ impl Lock {
         // else would get it. And if the note cannot be written, the lock is held all the same.
         let note = format!("{:<NOTE$}\n", format!("process {}", std::process::id()));
         let _ = write_full(file.as_ref(), &mut [IoSlice::new(note.as_bytes())], 0);
-        Ok(Lock { _file: file })
+        let process = std::process::id();
+        Ok(Lock { file, process })
+    }
+}
+
+impl Drop for Lock {
+    /// A child that was forked and has not called `exec` yet has the file open, too: the lock
+    /// would last as long as that. And what a child drops is not its own to give up.
+    fn drop(&mut self) {
+        if std::process::id() == self.process {
+            self.file.unlock();
+        }
     }
 }

@@ -198,4 +198,8 @@ impl OpenFile for OsFile {
             Err(TryLockError::Error(cause)) => Err(cause),
         }
     }
+
+    fn unlock(&self) {
+        let _ = self.0.unlock(); // closing the file does the rest
+    }
 }
