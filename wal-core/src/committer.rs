@@ -19,100 +19,23 @@ use std::sync::Arc;
 use crate::sync::Mutex;
 use bytes::{Bytes, BytesMut};
 
-use crate::append::{Chunks, Lengths};
 use crate::attachment::{self, Holds, Place};
-use crate::frame::{self, Codec, FrameBuilder, Kind, Note, SMALL_CHUNK};
+use crate::frame::{self, FrameBuilder, Kind, Note, SMALL_CHUNK};
 use crate::index::{Entry, Index};
-use crate::location::{Location, Placed, Target};
 use crate::segment::SegmentHeader;
 use crate::storage::Sync;
-use crate::{Identity, Limits, Lsn, Position, SegmentId, Writer};
+use crate::{Limits, Lsn, Position, SegmentId};
+
+mod locate;
+mod parts;
+
+use locate::locate;
+use parts::Before;
+pub(crate) use parts::{Begun, Cut, Queued, Shape, Start, Write};
 
 /// So many marks find room in a segment that takes no more records: a log whose disk is full
 /// must still be able to note what was released, or space could never return (G7).
 const RESERVED_MARKS: u64 = 4;
-
-/// One append, waiting to be framed.
-#[derive(Debug, Default)]
-pub(crate) struct Queued {
-    pub(crate) chunks: Chunks,
-    pub(crate) lengths: Lengths,
-    pub(crate) durable: bool,
-    /// The caller wants to know where its records are.
-    pub(crate) placed: Option<Arc<Placed>>,
-}
-
-/// A write to be performed.
-#[derive(Clone, Debug)]
-pub(crate) struct Write {
-    pub(crate) id: u64,
-    pub(crate) at: Position,
-    pub(crate) bytes: Vec<Bytes>,
-    pub(crate) sync: Sync,
-    /// Set when this write begins a segment.
-    pub(crate) begins: Option<Begun>,
-    /// The offset at which the segment ends once this is written.
-    pub(crate) end_offset: u64,
-    pub(crate) stored_bytes: u64,
-    pub(crate) kind: Kind,
-    /// What to go back to if the storage has no space for it.
-    before: Before,
-}
-
-/// A segment that a write begins.
-#[derive(Clone, Debug)]
-pub(crate) struct Begun {
-    pub(crate) header: SegmentHeader,
-    /// Its frames, as they are written.
-    pub(crate) index: Arc<Mutex<Index>>,
-}
-
-/// The part of the state that a write changes when it is begun.
-#[derive(Clone, Debug)]
-struct Before {
-    segment: Option<Segment>,
-    unsealed: Option<Unsealed>,
-    next: Lsn,
-    chain: u64,
-    attested: Lsn,
-    /// A frame that stands in the index: where, and how many payload bytes it has.
-    indexed: Option<(u64, u64)>,
-}
-
-/// A place between two frames, where the log can be cut.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cut {
-    pub(crate) at: Position,
-    pub(crate) chain: u64,
-}
-
-/// Where the log ended when it was opened.
-#[derive(Clone, Debug)]
-pub(crate) struct Start {
-    pub(crate) log: Identity,
-    pub(crate) writer: Writer,
-    pub(crate) next_segment: SegmentId,
-    pub(crate) previous: SegmentId,
-    pub(crate) previous_end: u64,
-    pub(crate) next: Lsn,
-    pub(crate) chain: u64,
-    /// End of what is copied anew before anything else is appended.
-    pub(crate) copied_until: Lsn,
-    pub(crate) durable: Lsn,
-    pub(crate) released: Lsn,
-    pub(crate) holds: Holds,
-    /// The first segment is to say that what lay there before was given up.
-    pub(crate) truncates: bool,
-    /// The latest time that stands in the log.
-    pub(crate) time: i64,
-}
-
-/// How frames are made.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
-    pub(crate) segment_bytes: u64,
-    pub(crate) compress: bool,
-}
 
 #[derive(Clone, Debug)]
 struct Segment {
@@ -166,9 +89,6 @@ pub(crate) struct Committer {
     flights: VecDeque<Flight>,
     next_id: u64,
 }
-
-/// Which records of a frame somebody wants to find again.
-type Wanted = (Arc<Placed>, std::ops::Range<u32>);
 
 /// What a frame is made of.
 enum Body {
@@ -656,32 +576,6 @@ impl Committer {
     }
 }
 
-/// The locations of the records that callers want to know, relative to their frame.
-fn locate(frame: &FrameBuilder, wanted: Vec<Wanted>) -> Vec<(Arc<Placed>, Vec<Location>)> {
-    let (_, codec) = frame.records();
-    let mut located = Vec::with_capacity(wanted.len());
-    let (mut at, mut offset) = (0, frame.payload_offset());
-    let mut entries = frame.entries();
-    for (placed, records) in wanted {
-        let mut locations = Vec::new();
-        while at < records.end {
-            let Some(entry) = entries.next() else { break };
-            if records.contains(&at) {
-                let target = match codec {
-                    Codec::Plain => Target::Payload(offset),
-                    Codec::Lz4 => Target::Frame(0),
-                };
-                let lsn = frame.first().plus(u64::from(at));
-                locations.push(Location::new(SegmentId::default(), lsn, target, entry));
-            }
-            offset += u64::from(entry.0);
-            at += 1;
-        }
-        located.push((placed, locations));
-    }
-    located
-}
-
 fn position(segment: &Segment, lsn: Lsn) -> Position {
     Position {
         segment: segment.id,
@@ -696,214 +590,4 @@ fn zeros(length: usize) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Epoch;
-
-    fn committer(in_flight: u32) -> Committer {
-        let start = Start {
-            log: Identity::new(1),
-            writer: Writer {
-                epoch: Epoch::new(1),
-                id: Identity::new(1),
-            },
-            next_segment: SegmentId::new(1),
-            previous: SegmentId::default(),
-            previous_end: 0,
-            next: Lsn::ZERO,
-            chain: 0,
-            copied_until: Lsn::ZERO,
-            durable: Lsn::ZERO,
-            released: Lsn::ZERO,
-            holds: Holds::new(),
-            truncates: false,
-            time: 0,
-        };
-        let limits = Limits {
-            align: 4096,
-            in_flight,
-            append_bytes: 1 << 30,
-        };
-        let shape = Shape {
-            segment_bytes: 64 << 10,
-            compress: false,
-        };
-        Committer::new(start, limits, shape)
-    }
-
-    fn records(committer: &mut Committer, count: usize, bytes: usize, durable: bool) -> Write {
-        let group = vec![Queued {
-            chunks: [vec![0; count * bytes].into()].into(),
-            lengths: vec![u32::try_from(bytes).unwrap(); count].into(),
-            durable,
-            placed: None,
-        }];
-        committer.records(group, false, 0)
-    }
-
-    fn lsns(committer: &Committer) -> (u64, u64) {
-        (committer.written().get(), committer.durable().get())
-    }
-
-    #[test]
-    fn only_the_contiguous_prefix_is_acknowledged() {
-        let mut committer = committer(3);
-        let writes: Vec<_> = (0..3)
-            .map(|_| records(&mut committer, 2, 10, true))
-            .collect();
-        assert!(!committer.has_room());
-        committer.stored(writes[2].id);
-        committer.stored(writes[1].id);
-        assert_eq!(lsns(&committer), (0, 0));
-        committer.stored(writes[0].id);
-        assert_eq!(lsns(&committer), (6, 6));
-    }
-
-    #[test]
-    fn what_is_not_synced_is_written_but_not_durable() {
-        let mut committer = committer(1);
-        let first = records(&mut committer, 1, 10, false);
-        assert_eq!(
-            first.sync,
-            Sync::Yes,
-            "the first frame of a segment is always synced"
-        );
-        committer.stored(first.id);
-        let second = records(&mut committer, 1, 10, false);
-        assert_eq!(second.sync, Sync::No);
-        committer.stored(second.id);
-        assert_eq!(lsns(&committer), (2, 1));
-        committer.synced();
-        assert_eq!(lsns(&committer), (2, 2));
-    }
-
-    #[test]
-    fn positions_are_aligned_and_never_handed_out_twice() {
-        let mut committer = committer(1);
-        let mut last = (SegmentId::default(), 0);
-        for _ in 0..100 {
-            let write = records(&mut committer, 3, 1500, true);
-            assert_eq!((write.at.offset % 4096, write.end_offset % 4096), (0, 0));
-            assert!(
-                write.end_offset <= 64 << 10,
-                "a segment keeps within its size"
-            );
-            let place = (write.at.segment, write.at.offset);
-            assert!(place >= last, "{place:?} after {last:?}");
-            last = (write.at.segment, write.end_offset);
-            committer.stored(write.id);
-        }
-    }
-
-    #[test]
-    fn a_segment_is_sealed_only_once_its_successor_is_stored() {
-        let mut committer = committer(1);
-        let mut rolls = 0;
-        for _ in 0..40 {
-            let write = records(&mut committer, 1, 5000, true);
-            let rolled = write
-                .begins
-                .as_ref()
-                .is_some_and(|begun| begun.header.previous != SegmentId::default());
-            assert!(
-                committer.seal(0).is_none(),
-                "not while the write is under way"
-            );
-            committer.stored(write.id);
-            if rolled {
-                assert_eq!(committer.durable(), write.at.lsn, "not before the seal");
-            }
-            let seal = committer.seal(0);
-            assert_eq!(seal.is_some(), rolled);
-            if let Some(seal) = seal {
-                rolls += 1;
-                assert_eq!(seal.at.segment.next(), write.at.segment);
-                assert_eq!(seal.at.lsn, write.at.lsn);
-                assert!(seal.end_offset <= 64 << 10);
-                committer.stored(seal.id);
-            }
-            assert_eq!(committer.durable(), committer.next());
-        }
-        assert!(rolls > 2);
-    }
-
-    #[test]
-    fn a_release_counts_once_a_synced_frame_has_said_it() {
-        let mut committer = committer(1);
-        let write = records(&mut committer, 5, 10, true);
-        committer.stored(write.id);
-        committer.release(Lsn::new(3));
-        let unsynced = records(&mut committer, 1, 10, false);
-        committer.stored(unsynced.id);
-        assert_eq!(committer.released_durably(), Lsn::ZERO);
-        let mark = committer.mark(Kind::Mark, Sync::Yes, 0);
-        committer.stored(mark.id);
-        assert_eq!(committer.released_durably(), Lsn::new(3));
-    }
-
-    #[test]
-    fn what_found_no_space_leaves_no_trace() {
-        let mut committer = committer(1);
-        let first = records(&mut committer, 1, 10, true);
-        committer.stored(first.id);
-        let refused = records(&mut committer, 1, 10, true);
-        committer.revert(&refused);
-        let again = records(&mut committer, 1, 10, true);
-        assert_eq!(again.at, refused.at);
-        committer.stored(again.id);
-        assert_eq!(lsns(&committer), (2, 2));
-        let begun = first.begins.unwrap();
-        assert_eq!(begun.index.lock().entries().len(), 2);
-    }
-
-    #[test]
-    fn times_never_go_back() {
-        let mut committer = committer(1);
-        let mut times = Vec::new();
-        for time in [5, 9, 3, 10] {
-            let group = vec![Queued {
-                chunks: [Bytes::from_static(b"x")].into(),
-                lengths: [1].as_slice().into(),
-                ..Queued::default()
-            }];
-            let write = committer.records(group, true, time);
-            committer.stored(write.id);
-            times.push(committer.time);
-        }
-        assert_eq!(times, [5, 9, 9, 10]);
-    }
-
-    #[test]
-    fn the_log_goes_on_behind_a_cut() {
-        let mut committer = committer(1);
-        for _ in 0..3 {
-            let write = records(&mut committer, 2, 10, true);
-            committer.stored(write.id);
-        }
-        let at = Position {
-            segment: SegmentId::new(1),
-            offset: 8192,
-            lsn: Lsn::new(2),
-        };
-        committer.truncate(Cut { at, chain: 7 }, Lsn::new(3));
-        assert_eq!(lsns(&committer), (2, 2));
-        let write = records(&mut committer, 1, 10, true);
-        let header = write.begins.unwrap().header;
-        assert!(header.truncates);
-        assert_eq!(
-            (header.segment, header.first),
-            (SegmentId::new(2), Lsn::new(2))
-        );
-        assert_eq!(
-            (header.previous, header.previous_end),
-            (at.segment, at.offset)
-        );
-        assert_eq!((header.chain, header.copied_until), (7, Lsn::new(3)));
-        committer.stored(write.id);
-        assert_eq!(lsns(&committer), (3, 3));
-        assert!(
-            committer.seal(0).is_none(),
-            "what was cut off is not sealed"
-        );
-    }
-}
+mod tests;
