@@ -179,9 +179,9 @@ impl Committer {
         self.released = self.released.max(released);
     }
 
-    /// The named holds, as the next frame that notes them will say.
-    pub(crate) fn set_holds(&mut self, holds: Holds) {
-        self.holds = holds;
+    /// The named holds, as the next frame that notes them will say; returns those before.
+    pub(crate) fn set_holds(&mut self, holds: Holds) -> Holds {
+        std::mem::replace(&mut self.holds, holds)
     }
 
     /// Puts a group of appends into the next frame; `sync` even if none of them asks for it.

@@ -373,9 +373,12 @@ impl Driver {
         match work {
             Work::Holds => {
                 let holds = shared.state.lock().retention.named().clone();
-                self.committer.set_holds(holds);
+                let before = self.committer.set_holds(holds);
                 let mark = self.committer.mark(Kind::Holds, Sync::Yes, now_micros());
-                self.perform_write(shared, mark)
+                self.perform_write(shared, mark).inspect_err(|_| {
+                    // Or the next segment would begin with what was refused.
+                    self.committer.set_holds(before);
+                })
             }
             Work::Truncate(to) => {
                 let outcome = self.truncate(shared, to);

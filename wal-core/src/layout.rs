@@ -351,7 +351,11 @@ impl Layout {
 
 /// Whether recovery's copy, if the segment begins with one, was finished. It was, too, if a
 /// later frame says so: then what is missing of it was damaged since (G4).
-fn is_complete(storage: &Arc<dyn Storage>, header: &SegmentHeader, bytes: u64) -> Result<bool> {
+pub(crate) fn is_complete(
+    storage: &Arc<dyn Storage>,
+    header: &SegmentHeader,
+    bytes: u64,
+) -> Result<bool> {
     let mut walker = Walker::new(Arc::clone(storage), *header, bytes);
     while walker.position().lsn < header.copied_until {
         if let Found::Nothing(_) = walker.next()? {

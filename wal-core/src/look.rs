@@ -291,11 +291,6 @@ fn readable(storage: &Arc<dyn Storage>, id: SegmentId) -> Result<Option<SegmentI
         return Ok(None); // a recycled file that is not written yet
     }
     let end = block_on(storage.length(id))?;
-    let mut walker = Walker::new(Arc::clone(storage), header, end);
-    while walker.position().lsn < header.copied_until {
-        if let Found::Nothing(_) = walker.next()? {
-            return Ok(None);
-        }
-    }
-    Ok(Some(SegmentInfo { header, end }))
+    let complete = layout::is_complete(storage, &header, end)?;
+    Ok(complete.then_some(SegmentInfo { header, end }))
 }

@@ -69,7 +69,16 @@ fn a_lost_log_an_older_copy_and_another_history_are_refused() {
     let refused = wal.check(&receipt).unwrap_err();
     assert!(refused.to_string().contains("another history"), "{refused}");
     wal.close().unwrap();
-    assert!(Wal::open(disk, with(receipt)).is_err());
+    // T14: as an open finds, too, and without it the log opens.
+    let refused = Wal::open(disk.clone(), with(receipt)).unwrap_err();
+    assert!(matches!(refused, Error::Lost { .. }), "{refused}");
+    assert!(refused.to_string().contains("another history"), "{refused}");
+    let (wal, recovery) = Wal::open(disk, Options::default()).unwrap();
+    assert_eq!(recovery.end, Lsn::new(23));
+    assert_eq!(
+        wal.reader(Lsn::ZERO).unwrap().map(Result::unwrap).count(),
+        23
+    );
 }
 
 #[test]

@@ -508,3 +508,48 @@ fn a_segment_of_another_history_of_the_same_log_is_noticed() {
     let view = Wal::open_read_only(disk).unwrap();
     assert_eq!(view.verify().unwrap().damage, gaps);
 }
+
+/// S3: and the log's own records are all there.
+#[test]
+fn a_segment_of_another_log_yields_nothing_and_is_named() {
+    let (disk, other) = (SimStorage::new(1), SimStorage::new(2));
+    closed_log(&disk);
+    closed_log(&other);
+    let newest = disk.segments().last().unwrap().0;
+    other.duplicate(newest, newest.next());
+    for foreign in [newest.next(), SegmentId::new(2)] {
+        let disk = disk.fork();
+        let before = salvage(&disk).0;
+        disk.transplant(&other, foreign);
+        let named = Wal::salvage(disk.clone()).unwrap().any(|found| {
+            matches!(&found, Salvaged::Gap(gap) if gap.at.segment == foreign
+                && gap.reason.contains("log"))
+        });
+        assert!(named, "{:?}", salvage(&disk).1);
+        let after = salvage(&disk).0;
+        if foreign == newest.next() {
+            assert_eq!(after, before);
+        } else {
+            assert!(after.len() < before.len());
+        }
+    }
+}
+
+/// S5: G3 holds for what may never have been acknowledged.
+#[test]
+fn a_torn_frame_at_the_end_is_a_gap_as_a_whole() {
+    let disk = SimStorage::new(1);
+    let (wal, _) = Wal::open(disk.clone(), options()).unwrap();
+    wal.commit([payload(0), payload(1)]).unwrap();
+    let end = disk.segments()[0].1;
+    wal.commit((2..6).map(payload).collect::<Append>()).unwrap();
+    disk.kill();
+    drop(wal);
+    // In the last of its four records.
+    let last = 80 + 4 * 8 + (2..5).map(|lsn| payload(lsn).len() as u64).sum::<u64>();
+    assert!(disk.damage(disk.segments()[0].0, end + last + 3, 1));
+    let (lsns, gaps) = salvage(&disk);
+    assert_eq!(lsns, [0, 1]);
+    assert_eq!(lost(&gaps), [2, 3, 4, 5], "{gaps:?}");
+    assert!(gaps.iter().all(|gap| gap.unconfirmed), "{gaps:?}");
+}

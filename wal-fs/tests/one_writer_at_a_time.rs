@@ -81,3 +81,30 @@ fn a_log_can_be_inspected_while_it_is_written_and_is_not_changed() {
     assert_eq!((found.end, found.clean), (Lsn::new(3), true));
     assert!(before == files());
 }
+
+/// A child that was started and has not become its program yet has the lock's file open, too.
+#[cfg(unix)]
+#[test]
+fn a_child_that_is_being_started_does_not_keep_the_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    // A directory of its own: then it is started by `fork` and `exec`.
+                    let mut child = std::process::Command::new("true");
+                    let started = child.current_dir("/").status();
+                    assert!(started.is_ok());
+                }
+            });
+        }
+        let mut refused = 0;
+        for _ in 0..300 {
+            let opened = Wal::open(FileStorage::open(dir.path()).unwrap(), options());
+            refused += u32::from(opened.is_err());
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(refused, 0, "the lock outlived its handle");
+    });
+}

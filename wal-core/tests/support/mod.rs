@@ -1,0 +1,76 @@
+//! A simulated disk whose names say what a test wants, and that refuses to delete on request.
+
+// Each test uses a part of it.
+#![allow(dead_code)]
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use wal_core::sim::SimStorage;
+use wal_core::{
+    IoFuture, Limits, Position, SegmentId, SegmentMeta, Storage, StorageError, Sync, Writer,
+};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Odd {
+    pub(crate) disk: Arc<SimStorage>,
+    pub(crate) rename: fn(&mut SegmentMeta),
+    pub(crate) keeps: Arc<AtomicBool>,
+}
+
+impl Odd {
+    pub(crate) fn new(disk: &SimStorage) -> Odd {
+        Odd {
+            disk: Arc::new(disk.clone()),
+            rename: |_| {},
+            keeps: Arc::default(),
+        }
+    }
+}
+
+impl Storage for Odd {
+    fn limits(&self) -> Limits {
+        self.disk.limits()
+    }
+    fn acquire(&self) -> IoFuture<Writer> {
+        self.disk.acquire()
+    }
+    fn resign(&self) -> IoFuture<()> {
+        self.disk.resign()
+    }
+    fn prepare(&self, segment_bytes: u64) -> IoFuture<()> {
+        self.disk.prepare(segment_bytes)
+    }
+    fn append(&self, at: Position, frame: Vec<Bytes>, sync: Sync) -> IoFuture<()> {
+        self.disk.append(at, frame, sync)
+    }
+    fn sync(&self) -> IoFuture<()> {
+        self.disk.sync()
+    }
+    fn read(&self, segment: SegmentId, range: Range<u64>) -> IoFuture<Bytes> {
+        self.disk.read(segment, range)
+    }
+    fn list(&self) -> IoFuture<Vec<SegmentMeta>> {
+        let (listed, rename) = (self.disk.list(), self.rename);
+        Box::pin(async move {
+            let mut listed = listed.await?;
+            listed.iter_mut().for_each(rename);
+            Ok(listed)
+        })
+    }
+    fn length(&self, segment: SegmentId) -> IoFuture<u64> {
+        self.disk.length(segment)
+    }
+    fn delete_before(&self, segment: SegmentId) -> IoFuture<()> {
+        if self.keeps.load(Ordering::SeqCst) {
+            let cause = std::io::Error::other("it does not go");
+            return Box::pin(std::future::ready(Err(StorageError::io("deleting", cause))));
+        }
+        self.disk.delete_before(segment)
+    }
+    fn delete(&self, segment: SegmentId) -> IoFuture<()> {
+        self.disk.delete(segment)
+    }
+}
