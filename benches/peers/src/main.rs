@@ -4,11 +4,14 @@
 mod aligned;
 mod candidate;
 mod cases;
+mod device;
 mod floor;
+mod killed;
 mod measure;
 mod peers;
 mod queue;
 mod report;
+mod tasks;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -64,6 +67,8 @@ struct Cli {
     child: Option<String>,
     #[arg(long, hide = true, default_value_t = 1)]
     child_threads: usize,
+    #[arg(long, hide = true)]
+    child_bytes: Option<u64>,
 }
 
 fn names(names: impl Iterator<Item = &'static str>) -> clap::builder::PossibleValuesParser {
@@ -73,7 +78,10 @@ fn names(names: impl Iterator<Item = &'static str>) -> clap::builder::PossibleVa
 fn main() -> Result<()> {
     let cli = Cli::parse();
     if let (Some(name), Some(dir)) = (&cli.child, &cli.dir) {
-        return verify::child(name, cli.child_threads, dir);
+        return match cli.child_bytes {
+            Some(bytes) => killed::child(name, bytes, dir),
+            None => verify::child(name, cli.child_threads, dir),
+        };
     }
     ensure!(cli.rounds > 0, "at least one round");
     let program = std::env::current_exe()?;
@@ -138,6 +146,11 @@ fn measure_all(cli: &Cli, dir: &Path) -> Result<Report> {
     if !cli.alone {
         println!("\n* the floor that the others are compared with");
     }
+    println!(
+        "CPU s/GiB: of the whole process, warm-up included; in replay with opening\n\
+         device B/B: bytes that reached the block device per byte of payload, zeroing ahead and \
+         the file system's journal included; other writers on the device count, too"
+    );
     Ok(report)
 }
 
@@ -149,15 +162,12 @@ fn measure_case(
     amount: &Amount,
     rounds: usize,
 ) -> Result<Outcome> {
-    let kept = match case.work {
-        Work::Replay { size } | Work::Reopen { size } => Some(size),
-        Work::Durable { .. } | Work::Bulk { .. } => None,
-    };
+    let kept = case.work.prepared();
     let mut left_out = Vec::new();
     let mut running: Vec<(&Peer, Samples)> = Vec::new();
     for peer in logs.iter().filter(|peer| peer.durable.is_ok()) {
-        if matches!(case.work, Work::Replay { .. }) && peer.name == "floor-direct" {
-            continue; // what is warm lies in the page cache
+        if !peers::takes_part(peer.name, case.work) {
+            continue;
         }
         if let Some(size) = kept {
             eprintln!("{}: preparing {}", case.name, peer.name);
