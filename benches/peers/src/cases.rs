@@ -63,10 +63,10 @@ impl Work {
 
 /// Bytes of a segment that is rotated.
 const ROTATION_SEGMENT: u64 = 8 << 20;
-/// Bytes of a segment where there are many, and how much payload fits in.
+/// Bytes of a segment where there are many.
 const MANY_SEGMENT: u64 = 64 << 10;
-/// See [`MANY_SEGMENT`].
-pub(crate) const MANY_PAYLOAD: u64 = 56 << 10;
+/// What `wal-core` puts in such a segment: three frames of 8 KiB.
+pub(crate) const MANY_PAYLOAD: u64 = 24 << 10;
 
 /// One row of the comparison.
 #[derive(Clone, Copy, Debug)]

@@ -28,12 +28,11 @@ struct Ours {
     wal: Wal,
     /// Payload bytes of one append in bulk.
     batch: usize,
+    /// So many bytes are released at a time: a quarter of a segment.
+    quarter: u64,
     /// Bytes appended since the last release; `None` if nothing is released.
     since_release: Option<Arc<AtomicU64>>,
 }
-
-/// So much is released at a time.
-const RELEASE: u64 = 16 << 20;
 
 pub(crate) fn open(setup: &Setup) -> Result<Box<dyn Candidate>> {
     let storage = FileStorage::open(setup.dir.join("log"))?;
@@ -47,6 +46,7 @@ pub(crate) fn open(setup: &Setup) -> Result<Box<dyn Candidate>> {
     Ok(Box::new(Ours {
         wal,
         batch: BATCH.min(usize::try_from(frame)?),
+        quarter: segment / 4,
         since_release,
     }))
 }
@@ -62,16 +62,20 @@ fn options(setup: &Setup) -> Options {
     options
 }
 
-/// Fills some segments and releases them, so that they are there for the next ones.
+/// Fills some segments and releases them, so that they are there for the next ones; then fills
+/// one more, so that the log writes into one of those.
 fn until_segments_are_used_again(wal: &Wal, segment: u64) -> Result<()> {
     let record = Bytes::from(vec![0; 1 << 20]);
-    for _ in 0..4 * segment / record.len() as u64 {
-        drop(wal.append_with(record.clone(), Durability::Accepted)?);
+    for segments in [4, 1] {
+        for _ in 0..segments * segment / record.len() as u64 {
+            drop(wal.append_with(record.clone(), Durability::Accepted)?);
+        }
+        wal.sync()?;
+        wal.release(wal.newest_segment())?;
+        wal.sync()?;
+        // Deletions are in the background.
+        std::thread::sleep(std::time::Duration::from_millis(200));
     }
-    wal.sync()?;
-    wal.release(wal.newest_segment())?;
-    wal.sync()?;
-    std::thread::sleep(std::time::Duration::from_millis(200)); // deletions are in the background
     Ok(())
 }
 
@@ -79,7 +83,7 @@ impl Ours {
     /// Releases now and then what was appended before.
     fn release(&self, bytes: usize, lsns: &Range<Lsn>) -> Result<()> {
         if let Some(since) = &self.since_release
-            && since.fetch_add(bytes as u64, Relaxed) > RELEASE
+            && since.fetch_add(bytes as u64, Relaxed) > self.quarter
         {
             since.store(0, Relaxed);
             self.wal.release(lsns.start)?;
