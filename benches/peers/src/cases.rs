@@ -96,10 +96,7 @@ impl Case {
         match self.work {
             Work::Tasks { .. } => "not offered by most: only logs with an async append take part",
             Work::Fetch { .. } => "only logs that offer this in one call take part",
-            Work::Rotation { .. } => {
-                "wal-core, okaywal, raft-engine: segments of 8 MiB; the others have no such choice, \
-                 or do not rotate"
-            }
+            Work::Rotation { .. } => "segments of 8 MiB, in the logs that take part",
             Work::Reopen {
                 state: State::Many, ..
             } => "the cost of a segment: the difference to `reopen`, by the number of segments",

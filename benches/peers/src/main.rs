@@ -1,5 +1,6 @@
 //! `peers`: wal-core and wal-fs beside the best published write-ahead logs of Rust and beside
-//! the floor of the hardware, in one run, at one durability.
+//! the floor of the hardware, in one run, at one durability: durable appends of threads and of
+//! async tasks, rotation, bulk, replay, random reads, and opening in three states.
 
 mod aligned;
 mod candidate;
@@ -28,11 +29,13 @@ const EXAMPLES: &str = "Examples:
   peers --quick                                to see that it works; no figures
   peers --cases threads-64,threads-256 --rounds 9
   peers --logs wal-core,okaywal --cases durable-1k --json out.json
+  peers --cases reopen,reopen-many,reopen-killed
   peers --verify                               who acknowledges before it syncs? (needs strace)";
 
 /// Measures write-ahead logs beside each other and beside the floor of the hardware.
 ///
-/// Every log is measured once per round, in turn; ratios are taken within a round. Tables go to
+/// Every log is measured once per round, in turn; ratios are taken within a round. Beside the
+/// value stand latencies, syncs, CPU time, and what reached the block device. Tables go to
 /// standard output, progress to standard error. The directory decides what is measured: use the
 /// disk that matters, and leave the machine alone meanwhile.
 #[derive(Debug, Parser)]

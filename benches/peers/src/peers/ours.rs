@@ -1,4 +1,4 @@
-//! `wal-core` on `wal-fs`, with default options.
+//! `wal-core` on `wal-fs`, with default options; smaller segments where a case asks for them.
 //!
 //! What was appended durably is released now and then, as a log in use is, so that its segments
 //! are used again; before it is measured, the log is brought into that state. (The floor's
