@@ -70,8 +70,8 @@ pub(crate) fn setup(dir: &Path, work: Work, amount: &Amount) -> Setup {
         Work::Reopen { state, .. } => match state {
             State::Closed => (amount.log, 1, true),
             State::Many => (amount.segments * MANY_PAYLOAD, 1, true),
-            // A little less than whole segments, so that the last one is long and unsealed.
-            State::Killed => (amount.log - amount.log / 64, 1, true),
+            // So that the last of the segments of `wal-core` is nearly full and not sealed.
+            State::Killed => (amount.log - amount.log / 40, 1, true),
         },
         Work::Replay { .. } | Work::Fetch { .. } => (amount.log, 1, true),
     };
