@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bytes::Bytes;
+
+use crate::cases::By;
+use crate::tasks::{Load, Loaded};
 
 /// How a log is to be opened.
 #[derive(Clone, Debug)]
@@ -17,6 +20,8 @@ pub(crate) struct Setup {
     pub(crate) threads: usize,
     /// The records are written in bulk: nothing may be dropped, and one sync comes at the end.
     pub(crate) bulk: bool,
+    /// Bytes of a segment, if the case asks for that.
+    pub(crate) segment: Option<u64>,
 }
 
 /// What a replay gave back.
@@ -53,6 +58,17 @@ pub(crate) trait Candidate: Send + Sync {
 
     /// Reads every record, verified.
     fn replay(&self) -> Result<Replayed>;
+
+    /// Reads the records with these numbers one by one, verified. Places are gathered before
+    /// the clock runs.
+    fn fetch(&self, _numbers: &[u64], _by: By) -> Result<Replayed> {
+        bail!("not offered")
+    }
+
+    /// Async tasks append; see [`crate::tasks::run`].
+    fn tasks(&self, _load: &Load) -> Result<Loaded> {
+        bail!("not offered")
+    }
 
     /// Syncs so far, where the log (or the queue in front of it) counts them.
     fn syncs(&self) -> Option<u64> {

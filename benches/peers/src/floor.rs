@@ -10,10 +10,11 @@
 //! | many threads | a leader does that once per group | likewise |
 //! | bulk | `pwrite` of 1 MiB each, `fdatasync` at the end | likewise |
 //! | replay | `pread` of 1 MiB each | - |
+//! | random reads | `pread` of a record | - |
 //!
 //! Every block was written before it is timed, so that no sync has to allocate or to convert
-//! one (`fallocate` would leave that to the sync). In bulk and in replay a CRC-32C of each record
-//! is computed: no log may go without. Durable writes wrap around at the end of the file.
+//! one (`fallocate` would leave that to the sync). In bulk and when reading, a CRC-32C of each
+//! record is computed: no log may go without. Durable writes wrap around at the end of the file.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -28,10 +29,13 @@ use rustix::fs::OFlags;
 
 use crate::aligned::{Aligned, BLOCK};
 use crate::candidate::{Candidate, Replayed, Setup};
+use crate::cases::By;
 use crate::queue::{Group, Queue, Sink};
 
 /// Bytes of a write in bulk, and of a read.
 const CHUNK: usize = 1 << 20;
+/// Bytes of a record that is read alone.
+const FETCHED: usize = 1 << 10;
 /// Bytes that are zero-written for durable appends.
 const DURABLE_FILE: u64 = 128 << 20;
 
@@ -195,6 +199,25 @@ impl Candidate for Floor {
         })?;
         replayed.took = begun.elapsed();
         Ok(replayed)
+    }
+
+    /// Its numbers are its positions.
+    fn fetch(&self, numbers: &[u64], _by: By) -> Result<Replayed> {
+        let begun = Instant::now();
+        let mut fetched = Replayed::default();
+        let mut record = vec![0; FETCHED];
+        self.queue.with(|blocks| -> Result<()> {
+            for number in numbers {
+                blocks
+                    .file
+                    .read_exact_at(&mut record, number * FETCHED as u64)?; // pread
+                std::hint::black_box(crc32c::crc32c(&record));
+                fetched.add(&record);
+            }
+            Ok(())
+        })?;
+        fetched.took = begun.elapsed();
+        Ok(fetched)
     }
 
     fn syncs(&self) -> Option<u64> {

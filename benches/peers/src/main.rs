@@ -1,14 +1,18 @@
 //! `peers`: wal-core and wal-fs beside the best published write-ahead logs of Rust and beside
-//! the floor of the hardware, in one run, at one durability.
+//! the floor of the hardware, in one run, at one durability: durable appends of threads and of
+//! async tasks, rotation, bulk, replay, random reads, and opening in three states.
 
 mod aligned;
 mod candidate;
 mod cases;
+mod device;
 mod floor;
+mod killed;
 mod measure;
 mod peers;
 mod queue;
 mod report;
+mod tasks;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -25,11 +29,13 @@ const EXAMPLES: &str = "Examples:
   peers --quick                                to see that it works; no figures
   peers --cases threads-64,threads-256 --rounds 9
   peers --logs wal-core,okaywal --cases durable-1k --json out.json
+  peers --cases reopen,reopen-many,reopen-killed
   peers --verify                               who acknowledges before it syncs? (needs strace)";
 
 /// Measures write-ahead logs beside each other and beside the floor of the hardware.
 ///
-/// Every log is measured once per round, in turn; ratios are taken within a round. Tables go to
+/// Every log is measured once per round, in turn; ratios are taken within a round. Beside the
+/// value stand latencies, syncs, CPU time, and what reached the block device. Tables go to
 /// standard output, progress to standard error. The directory decides what is measured: use the
 /// disk that matters, and leave the machine alone meanwhile.
 #[derive(Debug, Parser)]
@@ -64,6 +70,8 @@ struct Cli {
     child: Option<String>,
     #[arg(long, hide = true, default_value_t = 1)]
     child_threads: usize,
+    #[arg(long, hide = true)]
+    child_bytes: Option<u64>,
 }
 
 fn names(names: impl Iterator<Item = &'static str>) -> clap::builder::PossibleValuesParser {
@@ -73,7 +81,10 @@ fn names(names: impl Iterator<Item = &'static str>) -> clap::builder::PossibleVa
 fn main() -> Result<()> {
     let cli = Cli::parse();
     if let (Some(name), Some(dir)) = (&cli.child, &cli.dir) {
-        return verify::child(name, cli.child_threads, dir);
+        return match cli.child_bytes {
+            Some(bytes) => killed::child(name, bytes, dir),
+            None => verify::child(name, cli.child_threads, dir),
+        };
     }
     ensure!(cli.rounds > 0, "at least one round");
     let program = std::env::current_exe()?;
@@ -138,6 +149,11 @@ fn measure_all(cli: &Cli, dir: &Path) -> Result<Report> {
     if !cli.alone {
         println!("\n* the floor that the others are compared with");
     }
+    println!(
+        "CPU s/GiB: of the whole process, warm-up included; in replay with opening\n\
+         device B/B: bytes that reached the block device per byte of payload, zeroing ahead and \
+         the file system's journal included; other writers on the device count, too"
+    );
     Ok(report)
 }
 
@@ -149,15 +165,12 @@ fn measure_case(
     amount: &Amount,
     rounds: usize,
 ) -> Result<Outcome> {
-    let kept = match case.work {
-        Work::Replay { size } | Work::Reopen { size } => Some(size),
-        Work::Durable { .. } | Work::Bulk { .. } => None,
-    };
+    let kept = case.work.prepared();
     let mut left_out = Vec::new();
     let mut running: Vec<(&Peer, Samples)> = Vec::new();
     for peer in logs.iter().filter(|peer| peer.durable.is_ok()) {
-        if matches!(case.work, Work::Replay { .. }) && peer.name == "floor-direct" {
-            continue; // what is warm lies in the page cache
+        if !peers::takes_part(peer.name, case.work) {
+            continue;
         }
         if let Some(size) = kept {
             eprintln!("{}: preparing {}", case.name, peer.name);

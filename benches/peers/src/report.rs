@@ -44,6 +44,7 @@ pub(crate) struct Row {
     p999_us: Option<f64>,
     syncs_per_append: Option<f64>,
     cpu_s_per_gib: Option<f64>,
+    device_bytes_per_byte: Option<f64>,
     note: &'static str,
 }
 
@@ -53,6 +54,7 @@ pub(crate) struct Outcome {
     case: &'static str,
     title: &'static str,
     unit: &'static str,
+    note: &'static str,
     floor: Option<&'static str>,
     rows: Vec<Row>,
     /// Who is not in it, and why.
@@ -106,6 +108,7 @@ impl Outcome {
             case: case.name,
             title: case.title,
             unit: case.unit(),
+            note: case.note(),
             floor: name,
             rows,
             left_out,
@@ -130,6 +133,7 @@ impl Outcome {
             "p99.9 us",
             "syncs/append",
             "CPU s/GiB",
+            "device B/B",
         ]);
         for row in &self.rows {
             let optional = |value: Option<f64>| value.map_or("-".into(), number);
@@ -156,12 +160,16 @@ impl Outcome {
                 optional(row.p999_us),
                 optional(row.syncs_per_append),
                 optional(row.cpu_s_per_gib),
+                optional(row.device_bytes_per_byte),
             ]);
         }
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
         println!("{table}");
+        if !self.note.is_empty() {
+            println!("{}", self.note);
+        }
         for row in self.rows.iter().filter(|row| !row.note.is_empty()) {
             println!("{}: {}", row.name, row.note);
         }
@@ -205,6 +213,7 @@ impl Row {
             p999_us: quantile(0.999),
             syncs_per_append: median_of(|sample| sample.syncs_per_append),
             cpu_s_per_gib: median_of(|sample| sample.cpu),
+            device_bytes_per_byte: median_of(|sample| sample.device),
             note: samples.note,
         })
     }

@@ -36,6 +36,7 @@ pub(crate) fn child(name: &str, threads: usize, dir: &Path) -> Result<()> {
         bytes: 0,
         threads,
         bulk: false,
+        segment: None,
     };
     let mut out = std::io::stdout();
     let log = (peer.open)(&setup)?;

@@ -9,6 +9,7 @@ mod wal_db;
 mod writeahead;
 
 use crate::candidate::Peer;
+use crate::cases::{By, State, Work};
 use crate::floor;
 
 /// Everything that is measured; the floors come first.
@@ -77,6 +78,24 @@ pub(crate) const ALL: &[Peer] = &[
         bulk: "",
     },
 ];
+
+/// Whether a log has something to say in a case.
+pub(crate) fn takes_part(name: &str, work: Work) -> bool {
+    let one_of = |others: &[&str]| name == "wal-core" || others.contains(&name);
+    match work {
+        Work::Tasks { .. } => one_of(&["writeahead"]),
+        Work::Rotation { .. } => is_floor(name) || one_of(&["okaywal", "raft-engine"]),
+        Work::Replay { .. } => name != "floor-direct", // what is warm lies in the page cache
+        Work::Fetch {
+            by: By::Position, ..
+        } => one_of(&["floor-fdatasync", "writeahead"]),
+        Work::Fetch { .. } => one_of(&["floor-fdatasync"]),
+        Work::Reopen {
+            state: State::Many, ..
+        } => is_floor(name) || one_of(&[]),
+        Work::Durable { .. } | Work::Bulk { .. } | Work::Reopen { .. } => true,
+    }
+}
 
 /// Whether this is a floor.
 pub(crate) fn is_floor(name: &str) -> bool {

@@ -58,6 +58,7 @@ struct Okay {
 pub(crate) fn open(setup: &Setup) -> Result<Box<dyn Candidate>> {
     let begun = Instant::now();
     let found = Counter::default();
+    let segment = setup.segment.map_or(Ok(SEGMENT), u32::try_from)?;
     let mut configuration = Configuration::default_for(setup.dir.join("log"));
     configuration = if setup.bulk {
         // 9 bytes a chunk and 10 an entry, generously.
@@ -67,8 +68,8 @@ pub(crate) fn open(setup: &Setup) -> Result<Box<dyn Candidate>> {
             .checkpoint_after_bytes(u64::MAX)
     } else {
         configuration
-            .preallocate_bytes(SEGMENT)
-            .checkpoint_after_bytes(u64::from(SEGMENT - (1 << 20)))
+            .preallocate_bytes(segment)
+            .checkpoint_after_bytes(u64::from(segment - (1 << 20)))
     };
     let log = configuration.buffer_bytes(256 << 10).open(found.clone())?;
     found.with(|found| found.took = begun.elapsed());

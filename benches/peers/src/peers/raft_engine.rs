@@ -46,12 +46,16 @@ struct Raft {
 
 pub(crate) fn open(setup: &Setup) -> Result<Box<dyn Candidate>> {
     let dir = setup.dir.join("log");
-    let engine = Engine::open(Config {
+    let mut config = Config {
         dir: dir.to_str().context("the directory is not UTF-8")?.into(),
         batch_compression_threshold: ReadableSize(0),
         recovery_read_block_size: ReadableSize::mb(1),
         ..Config::default()
-    })?;
+    };
+    if let Some(segment) = setup.segment {
+        config.target_file_size = ReadableSize(segment);
+    }
+    let engine = Engine::open(config)?;
     let regions = 1..=setup.threads as u64;
     let next = regions.map(|region| engine.last_index(region).map_or(1, |last| last + 1));
     let next = next.map(Mutex::new).collect();

@@ -6,13 +6,15 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::executor::block_on;
 use writeahead::{SimpleFile, WriteAhead, WriteAheadOptions, WriteHandle};
 
 use crate::candidate::{Candidate, Replayed, Setup};
+use crate::cases::By;
+use crate::tasks::{self, Load, Loaded};
 
 const BATCH: usize = 4 << 20;
 /// Bytes that it adds to a record.
@@ -77,6 +79,38 @@ impl Candidate for Ahead {
         })?;
         replayed.took = begun.elapsed();
         Ok(replayed)
+    }
+
+    fn fetch(&self, numbers: &[u64], _by: By) -> Result<Replayed> {
+        let mut places = Vec::new();
+        let mut stream = self.wal.create_stream()?;
+        block_on(async {
+            while let Some(record) = stream.next().await {
+                places.push(record?.0);
+            }
+            anyhow::Ok(())
+        })?;
+        let place = |number: &u64| Some(*places.get(usize::try_from(*number).ok()?)?);
+        let wanted: Option<Vec<_>> = numbers.iter().map(place).collect();
+        let wanted = wanted.context("records are missing")?;
+        let begun = Instant::now();
+        let mut fetched = Replayed::default();
+        for place in wanted {
+            fetched.add(&self.wal.read(place.file_id, place.file_offset)?);
+        }
+        fetched.took = begun.elapsed();
+        Ok(fetched)
+    }
+
+    fn tasks(&self, load: &Load) -> Result<Loaded> {
+        let handle = self.handle.clone();
+        tasks::run(load, move |record| {
+            let handle = handle.clone();
+            async move {
+                handle.write(record.to_vec()).await?;
+                Ok(())
+            }
+        })
     }
 
     fn close(self: Box<Self>) -> Result<()> {
