@@ -26,6 +26,9 @@ const LAZY: Duration = Duration::from_millis(1);
 /// How much of them is written without waiting.
 pub(crate) const LAZY_BYTES: u64 = 256 << 10;
 
+/// So much made durable by one barrier is attested at once.
+const MARK_BYTES: u64 = 4 << 20;
+
 /// How soon a mark that found no space is tried again.
 const RETRY_FULL: Duration = Duration::from_secs(1);
 
@@ -66,6 +69,10 @@ pub(crate) struct Driver {
     waker: Waker,
     /// When something was last written: the watermark waits from here.
     active: Option<Instant>,
+    /// Bytes stored since the last frame that was synced.
+    unsynced_bytes: u64,
+    /// A barrier has just made much durable: the watermark does not wait.
+    mark_now: bool,
     /// Where the last deletion failed; it is tried again once more can be deleted.
     undeletable: SegmentId,
     /// There was no space for a mark; not before this is one tried again.
@@ -107,6 +114,8 @@ impl Driver {
             flights: Vec::new(),
             waker: Waker::from(Arc::new(FlightWaker(shared.clone()))),
             active: None,
+            unsynced_bytes: 0,
+            mark_now: false,
             undeletable: SegmentId::default(),
             full_until: None,
             ready: false,
@@ -162,6 +171,7 @@ impl Driver {
                     match block_on(shared.storage.sync()) {
                         Ok(()) => {
                             self.committer.synced();
+                            self.all_synced();
                             self.publish(shared, None);
                         }
                         Err(cause) => shared.poison(cause),
@@ -268,7 +278,7 @@ impl Driver {
             return Some(Step::Write(Box::new(write)));
         }
         if self.quiet_at(shared, state).is_some_and(|at| at <= now) {
-            self.active = None;
+            (self.active, self.mark_now) = (None, false);
             let mark = self.committer.mark(Kind::Mark, Sync::No, now_micros());
             return Some(Step::Write(Box::new(mark)));
         }
@@ -305,7 +315,18 @@ impl Driver {
     fn quiet_at(&self, shared: &Shared, state: &State) -> Option<Instant> {
         let due = self.committer.attested() < self.committer.durable() && state.queue.is_empty();
         let delay = shared.options.watermark_delay.filter(|_| due)?;
-        Some(self.active? + delay)
+        let active = self.active?;
+        Some(if self.mark_now {
+            active
+        } else {
+            active + delay
+        })
+    }
+
+    /// All that was stored is durable. If that is much, a mark follows at once: were the process
+    /// killed before one is written, the next open would have to store all of it anew.
+    fn all_synced(&mut self) {
+        self.mark_now |= std::mem::take(&mut self.unsynced_bytes) > MARK_BYTES;
     }
 
     /// The segment before which everything can be deleted once `released` is durable in the log.
@@ -541,6 +562,11 @@ impl Driver {
         match result {
             Ok(()) => {
                 self.committer.stored(write.id);
+                self.unsynced_bytes += write.stored_bytes;
+                // The first frame of a segment is synced in any log, and attested by the next.
+                if write.sync == Sync::Yes && write.begins.is_none() {
+                    self.all_synced();
+                }
                 self.publish(shared, Some(write));
             }
             Err(cause) => shared.poison(cause),

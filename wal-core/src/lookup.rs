@@ -249,8 +249,11 @@ fn read_table(
 ) -> Result<(FrameHeader, Bytes)> {
     let id = segment.header.segment;
     let failed = |reason| lost(id, entry.offset, entry.lsn, reason);
-    let table = records.map_or(0, |records| records.saturating_mul(ENTRY_BYTES as u64));
-    let mut length = (HEADER_BYTES as u64 + table).max(ONE_READ).min(span);
+    let table = records.map(|records| records.saturating_mul(ENTRY_BYTES as u64));
+    let mut length = match table {
+        Some(table) if span > ONE_READ => span.min(table.saturating_add(HEADER_BYTES as u64)),
+        _ => span.min(ONE_READ),
+    };
     loop {
         let range = entry.offset..entry.offset.saturating_add(length);
         let bytes = block_on(shared.storage.read(id, range))?;
