@@ -4,11 +4,16 @@
 
 mod support;
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use support::Odd;
 use wal_core::sim::SimStorage;
-use wal_core::{Error, Limits, Lsn, Options, Recovery, SegmentId, Storage, Wal};
+use wal_core::{
+    Error, IoFuture, Limits, Lsn, Options, Position, Recovery, SegmentId, Storage, Sync, Wal,
+};
 
 fn options() -> Options {
     Options {
@@ -158,6 +163,40 @@ fn a_number_in_between_is_a_leftover_of_this_log_or_refused() {
     let (wal, _) = open(disk.clone()).unwrap();
     assert!(!ids(&disk).contains(&2));
     read(&wal).unwrap();
+}
+
+/// L10: a segment that continues none does not follow any.
+#[test]
+fn a_log_of_its_own_behind_another_is_refused() {
+    // Its first segment has number 3, since something lay there that was none.
+    let other = SimStorage::new(2);
+    now(other.acquire());
+    let at = Position {
+        segment: SegmentId::new(2),
+        offset: 0,
+        lsn: Lsn::ZERO,
+    };
+    now(other.append(at, vec![vec![7; 4096].into()], Sync::Yes));
+    other.kill();
+    let (wal, _) = open(other.clone()).unwrap();
+    wal.commit(payload(0)).unwrap();
+    wal.close().unwrap();
+    assert_eq!(ids(&other), [3]);
+
+    let disk = SimStorage::new(1);
+    let (wal, _) = open(disk.clone()).unwrap();
+    fill(&wal, &disk, 2);
+    wal.close().unwrap();
+    disk.transplant(&other, SegmentId::new(3));
+    assert_lost(&disk, disk.clone(), "begins a log of its own");
+}
+
+fn now<T>(future: IoFuture<T>) -> T {
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(future).poll(&mut context) {
+        Poll::Ready(result) => result.unwrap(),
+        Poll::Pending => panic!("one append in flight is ready at once"),
+    }
 }
 
 /// L15: behind segments that are settled, where only names are looked at.

@@ -255,7 +255,7 @@ fn a_lock_that_is_a_directory_is_named() {
 
 /// G6: and reading it needs no right to change anything.
 #[test]
-fn a_place_that_may_not_be_changed_is_named_and_can_be_inspected() {
+fn a_place_that_may_not_be_changed_is_named_and_can_be_read() {
     for (fault, says) in [(Fault::ReadOnly, "read-only"), (Fault::Denied, "ermission")] {
         let disk = SimDisk::new(1, Metadata::Journalled);
         let (wal, _) = Wal::open(disk.storage("/srv/log").unwrap(), options()).unwrap();
@@ -264,6 +264,10 @@ fn a_place_that_may_not_be_changed_is_named_and_can_be_inspected() {
         disk.at(0, fault);
         let found = Wal::inspect(disk.storage("/srv/log").unwrap()).unwrap();
         assert_eq!(found.end, Lsn::new(1));
+        let view = Wal::open_read_only(disk.storage("/srv/log").unwrap()).unwrap();
+        assert_eq!(view.refresh().unwrap(), Lsn::new(1));
+        let mut read = view.reader(Lsn::ZERO).unwrap();
+        assert_eq!(read.next().unwrap().unwrap().payload, "one");
         let error = Wal::open(disk.storage("/srv/log").unwrap(), options());
         let error = error.unwrap_err().to_string();
         assert!(error.contains("/srv/log/LOCK"), "{error}");
