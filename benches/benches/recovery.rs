@@ -6,7 +6,7 @@ mod common;
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::{Outcome, fresh_dir, fresh_wal, must, noise};
@@ -64,11 +64,23 @@ fn abandoned_log() -> Outcome<tempfile::TempDir> {
 
 fn copy_of(dir: &Path) -> Outcome<tempfile::TempDir> {
     let copy = fresh_dir()?;
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        fs::copy(entry.path(), copy.path().join(entry.file_name()))?;
+    for segment in segments(dir)? {
+        if let Some(name) = segment.file_name() {
+            fs::copy(&segment, copy.path().join(name))?;
+        }
     }
     Ok(copy)
+}
+
+/// The files that hold the log. Others come and go while it is in use.
+fn segments(dir: &Path) -> Outcome<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        found.push(entry?.path());
+    }
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "wal"));
+    found.sort();
+    Ok(found)
 }
 
 fn open(dir: &Path) -> Outcome<Wal> {
@@ -89,8 +101,8 @@ fn replay(wal: &Wal) -> Outcome<usize> {
 fn read_raw(dir: &Path) -> Outcome<u64> {
     let mut piece = vec![0; 256 << 10];
     let mut left = BYTES as u64;
-    for entry in fs::read_dir(dir)? {
-        let mut file = File::open(entry?.path())?.take(left);
+    for segment in segments(dir)? {
+        let mut file = File::open(segment)?.take(left);
         loop {
             let read = file.read(&mut piece)?;
             if read == 0 {
