@@ -15,9 +15,9 @@ use crate::attachment::{self, Place};
 use crate::block::block_on;
 use crate::driver::now_micros;
 use crate::frame::{FrameBuilder, Kind, Note};
-use crate::index::{Entry, Index};
-use crate::lookup::limit_of;
-use crate::scan::Walker;
+use crate::index::Index;
+use crate::lookup::index_anew;
+use crate::map::Map;
 use crate::segments::SegmentInfo;
 use crate::shared::Shared;
 use crate::storage::Sync;
@@ -78,8 +78,8 @@ fn copy(shared: &Shared, target: &Arc<dyn Storage>, from: Lsn, receipt: &Receipt
         if newest.is_some() && info.header.first > receipt.lsn {
             break;
         }
-        let limit = limit_of(shared, id)?;
-        let (end, index) = durable_part(shared, &info, limit, receipt.lsn)?;
+        let limit = shared.limit_of(id)?;
+        let (end, index) = index_anew(shared, &info, limit, receipt.lsn)?;
         copy_segment(shared, target, &info, end)?;
         newest = Some((info, end, index));
     }
@@ -88,33 +88,6 @@ fn copy(shared: &Shared, target: &Arc<dyn Storage>, from: Lsn, receipt: &Receipt
     }
     block_on(target.sync())?;
     Ok(())
-}
-
-/// Where the last frame ends that is durable, and the index of those up to it.
-fn durable_part(
-    shared: &Shared,
-    info: &SegmentInfo,
-    limit: u64,
-    durable: Lsn,
-) -> Result<(u64, Index)> {
-    let mut walker = Walker::new(Arc::clone(&shared.storage), info.header, limit);
-    let mut index = Index::default();
-    let mut end = walker.position().offset;
-    while let Some((offset, header)) = walker.next_header()? {
-        if header.end() > durable {
-            break;
-        }
-        end = walker.position().offset;
-        if header.kind == Kind::Records {
-            let entry = Entry {
-                lsn: header.first,
-                offset,
-                time: header.time,
-            };
-            index.push(entry, header.bytes().unwrap_or(0));
-        }
-    }
-    Ok((end, index))
 }
 
 fn copy_segment(

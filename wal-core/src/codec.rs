@@ -1,5 +1,15 @@
 //! Reading and writing little-endian fields without ever indexing out of bounds.
 
+/// These fields, one after the other.
+pub(crate) fn join<const N: usize>(fields: &[&[u8]]) -> [u8; N] {
+    let mut out = [0; N];
+    let bytes = fields.iter().copied().flatten();
+    out.iter_mut()
+        .zip(bytes)
+        .for_each(|(place, byte)| *place = *byte);
+    out
+}
+
 /// Takes fields off the front of a byte slice; `None` once it is too short.
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 

@@ -53,11 +53,6 @@ impl Commit {
         }
     }
 
-    /// Waits for an LSN of which it is unknown who appends it, and in which group.
-    pub(crate) fn watching(shared: Arc<Shared>, taken: Taken) -> Self {
-        Commit::new(shared, taken, Durability::Durable)
-    }
-
     /// The LSNs of the append's records: assigned already, but a promise only once
     /// the commit is ready.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::codec::Fields;
+use crate::codec::{Fields, join};
 use crate::{Lsn, SegmentId};
 
 /// Set in `offset` where the record is in a compressed frame, and `offset` is the frame's.
@@ -88,19 +88,13 @@ impl Location {
     /// As 32 bytes, little-endian: segment, LSN, offset, length, checksum.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; 32] {
-        let mut out = [0; 32];
-        let fields = [
-            &self.segment.get().to_le_bytes()[..],
+        join(&[
+            &self.segment.get().to_le_bytes(),
             &self.lsn.get().to_le_bytes(),
             &self.offset.to_le_bytes(),
             &self.length.to_le_bytes(),
             &self.crc.to_le_bytes(),
-        ];
-        let bytes = fields.into_iter().flatten();
-        out.iter_mut()
-            .zip(bytes)
-            .for_each(|(place, byte)| *place = *byte);
-        out
+        ])
     }
 
     /// What [`Location::to_bytes`] gave. Other bytes give a location where nothing is found.

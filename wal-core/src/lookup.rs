@@ -11,6 +11,7 @@ use crate::footer;
 use crate::frame::{self, Codec, ENTRY_BYTES, Frame, FrameHeader, HEADER_BYTES, Kind};
 use crate::index::{Entry, Index};
 use crate::location::Target;
+use crate::map::Map;
 use crate::scan::Walker;
 use crate::segments::SegmentInfo;
 use crate::shared::Shared;
@@ -205,7 +206,7 @@ fn find_in(shared: &Shared, segment: &SegmentInfo, lsn: Lsn) -> Result<Found> {
 /// how many records, if that is known.
 fn entry_of(shared: &Shared, segment: &SegmentInfo, lsn: Lsn) -> Result<(Entry, u64, Option<u64>)> {
     let id = segment.header.segment;
-    let limit = limit_of(shared, id)?;
+    let limit = shared.limit_of(id)?;
     let index = index_of(shared, segment, limit)?;
     let (found, next, dense) = {
         let index = index.lock();
@@ -275,7 +276,7 @@ fn read_table(
 fn record_of_frame(shared: &Shared, location: &Location, offset: u64) -> Result<Bytes> {
     let failed = |reason| lost(location.segment, offset, location.lsn, reason);
     let info = info_of(shared, location.segment)?;
-    let limit = limit_of(shared, location.segment)?;
+    let limit = shared.limit_of(location.segment)?;
     let seed = info.header.frame_seed();
     let read = |length: u64| {
         let end = offset.saturating_add(length).min(limit);
@@ -295,7 +296,7 @@ fn record_of_frame(shared: &Shared, location: &Location, offset: u64) -> Result<
 /// The first LSN of a segment that was written at or after `time`.
 fn first_frame_at(shared: &Shared, id: SegmentId, time: i64) -> Result<Option<Lsn>> {
     let segment = info_of(shared, id)?;
-    let limit = limit_of(shared, id)?;
+    let limit = shared.limit_of(id)?;
     let index = index_of(shared, &segment, limit)?;
     let Some((entry, _)) = index.lock().before(time) else {
         return Ok(None);
@@ -334,17 +335,28 @@ fn index_of(shared: &Shared, segment: &SegmentInfo, limit: u64) -> Result<Arc<Mu
     };
     let index = match footer.and_then(|footer| footer.attachment.index) {
         Some(index) => index,
-        None => index_anew(shared, segment, limit)?,
+        None => index_anew(shared, segment, limit, Lsn::MAX)?.1,
     };
     let index = Arc::new(Mutex::new(index));
     shared.state.lock().segments.remember(id, &index);
     Ok(index)
 }
 
-fn index_anew(shared: &Shared, segment: &SegmentInfo, limit: u64) -> Result<Index> {
+/// Where the last frame ends that ends at or below `until`, and the index of the frames up to it.
+pub(crate) fn index_anew(
+    shared: &Shared,
+    segment: &SegmentInfo,
+    limit: u64,
+    until: Lsn,
+) -> Result<(u64, Index)> {
     let mut walker = Walker::new(Arc::clone(&shared.storage), segment.header, limit);
     let mut index = Index::default();
+    let mut end = walker.position().offset;
     while let Some((offset, header)) = walker.next_header()? {
+        if header.end() > until {
+            break;
+        }
+        end = walker.position().offset;
         if header.kind == Kind::Records {
             let entry = Entry {
                 lsn: header.first,
@@ -354,16 +366,7 @@ fn index_anew(shared: &Shared, segment: &SegmentInfo, limit: u64) -> Result<Inde
             index.push(entry, header.bytes().unwrap_or(0));
         }
     }
-    Ok(index)
-}
-
-/// Where the log leaves this segment: its successor knows, or it is the last.
-pub(crate) fn limit_of(shared: &Shared, segment: SegmentId) -> Result<u64> {
-    Ok(match shared.segment_and_next(segment)? {
-        (_, Some(after)) if after.header.previous == segment => after.header.previous_end,
-        (Some(here), _) => here.end,
-        (None, _) => 0,
-    })
+    Ok((end, index))
 }
 
 fn info_of(shared: &Shared, id: SegmentId) -> Result<SegmentInfo> {

@@ -27,6 +27,15 @@ pub(crate) trait Map: fmt::Debug + Send + Sync {
     fn segment_and_next(&self, id: SegmentId)
     -> Result<(Option<SegmentInfo>, Option<SegmentInfo>)>;
 
+    /// Where the log leaves this segment: its successor knows, or it is the last.
+    fn limit_of(&self, id: SegmentId) -> Result<u64> {
+        Ok(match self.segment_and_next(id)? {
+            (_, Some(after)) if after.header.previous == id => after.header.previous_end,
+            (Some(here), _) => here.end,
+            (None, _) => 0,
+        })
+    }
+
     /// How often the log was truncated. Asked once a record.
     fn truncations(&self) -> u64;
 

@@ -65,6 +65,7 @@ impl Wal {
     fn change_holds(&self, _guard: &Hold, change: impl Fn(&mut Holds)) -> Result<()> {
         let shared = &self.handle.shared;
         let reply = Arc::new(Reply::default());
+        let _one_at_a_time = shared.changing_holds.lock();
         let before = {
             let mut state = shared.state.lock();
             shared.check_open(&state)?;

@@ -10,7 +10,7 @@ use crate::retention::Hold;
 use crate::scan::{Found, Walker};
 use crate::segment::SegmentHeader;
 use crate::shared::Shared;
-use crate::{Error, Lsn, Result, SegmentId};
+use crate::{Error, Lsn, Result};
 
 /// A record read from the log.
 ///
@@ -158,7 +158,7 @@ impl Reader {
                 Found::Nothing(_) if !fresh => {
                     fresh = true;
                     let segment = walker.position().segment;
-                    let limit = self.limit_of(segment)?;
+                    let limit = self.map.limit_of(segment)?;
                     if let Some(walker) = &mut self.walker {
                         walker.extend(limit);
                     }
@@ -185,17 +185,8 @@ impl Reader {
     }
 
     fn walker_of(&self, header: &SegmentHeader) -> Result<Walker> {
-        let limit = self.limit_of(header.segment)?;
+        let limit = self.map.limit_of(header.segment)?;
         Ok(Walker::new(Arc::clone(self.map.storage()), *header, limit))
-    }
-
-    /// Where the log leaves this segment: its successor knows, or it is the last.
-    fn limit_of(&self, segment: SegmentId) -> Result<u64> {
-        Ok(match self.map.segment_and_next(segment)? {
-            (_, Some(after)) if after.header.previous == segment => after.header.previous_end,
-            (Some(here), _) => here.end,
-            (None, _) => 0,
-        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Proof, kept elsewhere, of how far a log was durable.
 
-use crate::codec::Fields;
+use crate::codec::{Fields, join};
 use crate::{Error, Identity, Lsn, Position, Result};
 
 /// What a log was at one moment: its identity, an LSN that was durable, and the chain value
@@ -47,17 +47,11 @@ impl Receipt {
     /// As 32 bytes, little-endian: log, LSN, chain value.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; 32] {
-        let mut out = [0; 32];
-        let fields = [
-            &self.log.get().to_le_bytes()[..],
+        join(&[
+            &self.log.get().to_le_bytes(),
             &self.lsn.get().to_le_bytes(),
             &self.chain.to_le_bytes(),
-        ];
-        let bytes = fields.into_iter().flatten();
-        out.iter_mut()
-            .zip(bytes)
-            .for_each(|(place, byte)| *place = *byte);
-        out
+        ])
     }
 
     /// What [`Receipt::to_bytes`] gave.

@@ -106,6 +106,8 @@ pub(crate) struct Shared {
     pub(crate) state: Mutex<State>,
     /// Wakes the committer thread.
     pub(crate) work: Condvar,
+    /// Held while the named holds are changed: a change that fails restores what was before.
+    pub(crate) changing_holds: Mutex<()>,
     /// Wakes appends that wait for room in the queue.
     pub(crate) room: Condvar,
     /// Wakes the heir.

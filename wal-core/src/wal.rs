@@ -105,6 +105,7 @@ impl Wal {
             work: Condvar::new(),
             room: Condvar::new(),
             turn: Condvar::new(),
+            changing_holds: Mutex::new(()),
             bells: Bells::default(),
             failures: AtomicU64::new(0),
             truncated: AtomicU64::new(0),
@@ -256,7 +257,7 @@ impl Wal {
             truncated: None,
             placed: None,
         };
-        Commit::watching(Arc::clone(&self.handle.shared), taken)
+        Commit::new(Arc::clone(&self.handle.shared), taken, Durability::Durable)
     }
 
     /// Proof of how far the log is durable, for the caller to keep elsewhere (G4).
