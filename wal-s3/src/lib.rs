@@ -1,0 +1,4 @@
+//! Object stores as storage for [`wal_core`].
+
+#[cfg(feature = "sim")]
+pub mod sim;
