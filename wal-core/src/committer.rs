@@ -42,6 +42,7 @@ struct Segment {
     id: SegmentId,
     seed: u32,
     offset: u64,
+    appends: u32,
     index: Arc<Mutex<Index>>,
 }
 
@@ -124,11 +125,19 @@ impl Committer {
         }
     }
 
-    /// Whether another write may be begun. Not while one is under way that creates a segment:
-    /// others must not overtake it.
+    /// Whether another write may be begun. Not while one is under way that creates a segment,
+    /// unless the storage keeps the order: others must not overtake it.
     pub(crate) fn has_room(&self) -> bool {
         let creating = |flight: &Flight| flight.begins && !flight.stored;
-        self.flights.len() < self.limits.in_flight as usize && !self.flights.iter().any(creating)
+        self.flights.len() < self.limits.in_flight as usize
+            && (self.limits.in_order || !self.flights.iter().any(creating))
+    }
+
+    /// Every write before this one is stored.
+    pub(crate) fn stored_before(&self) -> u64 {
+        self.flights
+            .front()
+            .map_or(self.next_id, |flight| flight.id)
     }
 
     /// Whether a segment that was left behind still waits for its seal.
@@ -229,7 +238,11 @@ impl Committer {
     /// then is anything in the successor acknowledged. It attests the successor's first frame,
     /// which was synced when it was stored.
     pub(crate) fn seal(&mut self, time: i64) -> Option<Write> {
-        if !self.is_idle() {
+        let wait = match self.limits.in_order {
+            true => self.flights.iter().any(|flight| flight.begins),
+            false => !self.is_idle(),
+        };
+        if wait {
             return None;
         }
         let before = self.before();
@@ -488,6 +501,7 @@ impl Committer {
         let end_offset = at.offset + padded;
         if let Some(segment) = self.segment.as_mut().filter(|open| open.id == at.segment) {
             segment.offset = end_offset;
+            segment.appends = segment.appends.saturating_add(1);
         }
         let id = self.next_id;
         self.next_id += 1;
@@ -528,7 +542,9 @@ impl Committer {
         };
         if let Some(segment) = &self.segment {
             let end = segment.offset + frame_bytes.next_multiple_of(align) + reserved;
-            if end <= self.shape.segment_bytes || self.next < self.start.copied_until {
+            let fits = end <= self.shape.segment_bytes
+                && (segment.appends < self.limits.segment_appends || kind == Kind::Close);
+            if fits || self.next < self.start.copied_until {
                 return (segment.clone(), None);
             }
         }
@@ -537,6 +553,7 @@ impl Committer {
             id: header.segment,
             seed: header.frame_seed(),
             offset: header.stored_bytes(),
+            appends: 0,
             index: Arc::default(),
         };
         let begun = Begun {

@@ -20,7 +20,12 @@ use crate::storage::{IoFuture, Sync};
 use crate::sync::MutexGuard;
 use crate::{Error, Lsn, SegmentId, StorageError};
 
+mod deletion;
+mod pace;
 mod perform;
+
+use deletion::Deletion;
+use pace::Pace;
 
 /// How long appends that are only to be accepted wait for company, while nobody waits for them.
 const LAZY: Duration = Duration::from_millis(1);
@@ -41,8 +46,9 @@ enum Step {
     Prepare,
     Delete(SegmentId),
     Request(Request),
-    /// Writes are under way; nothing else can be done until one finishes or work comes.
-    Await,
+    /// Something is under way; nothing else can be done until that finishes, work comes, or
+    /// this moment.
+    Await(Option<Instant>),
     /// Nothing to do before this moment (`None`: before work comes).
     Idle(Option<Instant>),
 }
@@ -56,6 +62,7 @@ struct Flight {
 /// What is needed of a write once it is stored.
 struct Started {
     id: u64,
+    at: Instant,
     sync: Sync,
     begins: Option<Begun>,
     segment: SegmentId,
@@ -67,6 +74,11 @@ struct Started {
 pub(crate) struct Driver {
     committer: Committer,
     flights: Vec<Flight>,
+    /// Writes that are stored, while an earlier one is not.
+    early: Vec<Started>,
+    /// A deletion under way.
+    deletion: Option<Deletion>,
+    pace: Pace,
     waker: Waker,
     /// When something was last written: the watermark waits from here.
     active: Option<Instant>,
@@ -113,6 +125,9 @@ impl Driver {
         Driver {
             committer,
             flights: Vec::new(),
+            early: Vec::new(),
+            deletion: None,
+            pace: Pace::default(),
             waker: Waker::from(Arc::new(FlightWaker(shared.clone()))),
             active: None,
             unsynced_bytes: 0,
@@ -138,7 +153,7 @@ impl Driver {
             let mut state = shared.state.lock();
             let reached = match until {
                 Some(until) => shared.durable() >= until,
-                None => state.heir.is_some() && !state.closing && self.flights.is_empty(),
+                None => state.heir.is_some() && !state.closing && !self.is_busy(),
             };
             if reached || state.failure.is_some() {
                 state.closed |= state.closing && state.failure.is_some();
@@ -154,13 +169,11 @@ impl Driver {
                     state.closed |= self.closed;
                     return self.put_back(state, deadline);
                 }
-                Step::Await => {
-                    if !std::mem::take(&mut state.flight_woken) {
-                        shared.work.wait(&mut state);
-                    }
-                    state.flight_woken = false;
+                Step::Await(until) => {
+                    self.wait(shared, &mut state, until);
                     drop(state);
                     self.poll_flights(shared);
+                    self.poll_deletion(shared);
                 }
                 Step::Write(write) => {
                     drop(state);
@@ -173,7 +186,7 @@ impl Driver {
                         Ok(()) => {
                             self.committer.synced();
                             self.all_synced();
-                            self.publish(shared, None);
+                            self.publish(shared);
                         }
                         Err(cause) => shared.poison(cause),
                     }
@@ -209,6 +222,26 @@ impl Driver {
         }
     }
 
+    /// Whether something is under way.
+    fn is_busy(&self) -> bool {
+        !self.flights.is_empty() || self.deletion.is_some()
+    }
+
+    /// Sleeps until something under way has news, or there is work, or `until`.
+    fn wait(&self, shared: &Shared, state: &mut MutexGuard<'_, State>, until: Option<Instant>) {
+        if std::mem::take(&mut state.flight_woken) {
+            return;
+        }
+        state.awaiting = self.committer.has_room();
+        match until {
+            Some(until) => {
+                shared.work.wait_until(state, until);
+            }
+            None => shared.work.wait(state),
+        }
+        (state.awaiting, state.flight_woken) = (false, false);
+    }
+
     fn next_step(&mut self, shared: &Shared, state: &mut State) -> Step {
         self.keep_cap(shared, state);
         self.committer.release(state.retention.floor());
@@ -219,8 +252,8 @@ impl Driver {
             return Step::Delete(before);
         }
         if !state.requests.is_empty() {
-            if !self.committer.is_idle() {
-                return Step::Await;
+            if self.is_busy() {
+                return Step::Await(None);
             }
             if let Some(request) = state.requests.pop_front() {
                 return Step::Request(request);
@@ -231,8 +264,9 @@ impl Driver {
         {
             return step;
         }
-        if !self.committer.is_idle() {
-            return Step::Await;
+        if self.is_busy() {
+            let paced = self.lingers_until(shared, state);
+            return Step::Await(paced.filter(|_| self.committer.has_room()));
         }
         // Nothing is under way and nothing is queued that may be written yet.
         if state.queue.is_empty() {
@@ -270,6 +304,7 @@ impl Driver {
             }
             let (number, group) = shared.take_group(state);
             self.active = Some(now);
+            self.pace.begun(now);
             // A barrier is met by syncing the frame that reaches it, not each on the way.
             let records: usize = group.iter().map(|append| append.lengths.len()).sum();
             let end = self.committer.next().plus(records as u64);
@@ -306,10 +341,15 @@ impl Driver {
             || state.closing
             || state.sync_to > self.committer.written()
             || state.queued_bytes >= bytes;
-        if linger.is_zero() || hurry {
+        if hurry {
             return None;
         }
-        Some(state.queued_since? + linger)
+        let company = state.queued_since.map(|since| since + linger);
+        let company = company.filter(|_| !linger.is_zero());
+        let in_flight = shared.storage.limits().in_flight;
+        let pace = self.pace.next(in_flight);
+        let pace = pace.filter(|_| in_flight > 1 && !self.flights.is_empty());
+        company.max(pace)
     }
 
     /// When a watermark is due: after a quiet delay, if the log knows more than it has noted.
@@ -328,13 +368,6 @@ impl Driver {
     /// killed before one is written, the next open would have to store all of it anew.
     fn all_synced(&mut self) {
         self.mark_now |= std::mem::take(&mut self.unsynced_bytes) > MARK_BYTES;
-    }
-
-    /// The segment before which everything can be deleted once `released` is durable in the log.
-    fn deletable(&self, state: &State, released: Lsn) -> Option<SegmentId> {
-        let oldest = state.segments.oldest()?.id;
-        let keep = state.segments.of(released)?.id;
-        (keep > oldest && keep > self.undeletable).then_some(keep)
     }
 
     /// G8: releases what lies beyond the cap, if there is one.
@@ -425,7 +458,7 @@ impl Driver {
             Kind::Seal => {
                 self.committer.skip_seal();
                 self.committer.synced();
-                self.publish(shared, None);
+                self.publish(shared);
             }
             // Only a mark: it is tried again.
             _ => self.full_until = Some(Instant::now() + RETRY_FULL),
@@ -454,23 +487,35 @@ impl Driver {
         match result {
             Ok(()) => {
                 self.committer.stored(write.id);
+                self.pace.finished(write.at.elapsed());
                 self.unsynced_bytes += write.stored_bytes;
                 // The first frame of a segment is synced in any log, and attested by the next.
                 if write.sync == Sync::Yes && write.begins.is_none() {
                     self.all_synced();
                 }
-                self.publish(shared, Some(write));
+                self.early.push(write);
+                self.publish(shared);
             }
             Err(cause) => shared.poison(cause),
         }
     }
 
+    /// What is stored without a hole before it, in the order in which it was begun.
+    fn in_order(&mut self) -> Vec<Started> {
+        let before = self.committer.stored_before();
+        let due = |write: &mut Started| write.id < before;
+        let mut stored: Vec<Started> = self.early.extract_if(.., due).collect();
+        stored.sort_by_key(|write| write.id);
+        stored
+    }
+
     /// Tells how far the log is. Who waited for it is woken by whoever drives, when it has left
     /// the lock: a caller that has reached its own LSN hands over first.
-    fn publish(&mut self, shared: &Shared, write: Option<Started>) {
+    fn publish(&mut self, shared: &Shared) {
+        let stored = self.in_order();
         let wakers = {
             let mut state = shared.state.lock();
-            if let Some(write) = write {
+            for write in stored {
                 note_stored(&mut state, write);
             }
             let receipt = self.committer.receipt();
@@ -485,28 +530,13 @@ impl Driver {
         }
         self.due.add(Wake::new(wakers, ring));
     }
-
-    fn delete(&mut self, shared: &Shared, before: SegmentId) {
-        // Readers must not find what is about to vanish.
-        let forgotten = {
-            let mut state = shared.state.lock();
-            state.segments.take_before(before)
-        };
-        if let Err(cause) = block_on(shared.storage.delete_before(before)) {
-            let mut state = shared.state.lock();
-            for segment in forgotten.into_iter().rev() {
-                state.segments.push_oldest(segment);
-            }
-            state.retention_error = Some(cause);
-            self.undeletable = before;
-        }
-    }
 }
 
 impl Started {
     fn new(write: Write) -> Self {
         Started {
             id: write.id,
+            at: Instant::now(),
             sync: write.sync,
             begins: write.begins,
             segment: write.at.segment,

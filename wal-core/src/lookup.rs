@@ -86,7 +86,8 @@ impl Wal {
         let time = micros(time);
         let ids: Vec<SegmentId> = {
             let state = shared.state.lock();
-            state.segments.iter().map(|known| known.id).collect()
+            let held = state.segments.since(hold.from());
+            held.map(|known| known.id).collect() // older ones may be going just now
         };
         // The last segment that was begun before that time holds it, or ends before it.
         let (mut low, mut high) = (0, ids.len());

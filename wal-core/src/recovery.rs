@@ -126,6 +126,10 @@ fn examine(storage: &Arc<dyn Storage>, receipt: Option<&Receipt>) -> Result<Exam
     let layout = layout::read(storage)?;
     let walk = Walk::run(storage, &layout)?;
     let mut durable = walk.durable.max(layout.durable());
+    if storage.limits().in_order {
+        walk.check_whole()?;
+        durable = durable.max(walk.end);
+    }
     if let Some(receipt) = receipt {
         receipt.check_log(layout.log(), walk.end)?;
         durable = durable.max(receipt.lsn);
@@ -149,6 +153,7 @@ pub(crate) fn recover(
         walk,
         durable,
     } = examine(storage, options.receipt.as_ref())?;
+    let unproven = walk.unproven && !storage.limits().in_order;
     let cut = walk.cut(durable).map(|cut| Cut {
         at: layout.without_empty_segments(cut.at),
         ..cut
@@ -165,7 +170,7 @@ pub(crate) fn recover(
         durable: cut.map_or(Lsn::ZERO, |cut| cut.at.lsn),
         released: walk.released,
         holds: walk.holds.clone(),
-        truncates: walk.truncates && walk.unproven,
+        truncates: walk.truncates && unproven,
         time: walk.time.max(layout.created()),
     };
     let shape = Shape {
@@ -181,7 +186,7 @@ pub(crate) fn recover(
     if let Some(cut) = cut {
         opened.copy(storage, &layout, cut, walk.end)?;
     }
-    if walk.unproven && !opened.committer.has_written() {
+    if unproven && !opened.committer.has_written() {
         opened.note_again(storage, walk.truncates)?;
     }
     for leftover in layout.leftovers(cut.map(|cut| cut.at.segment)) {
@@ -210,6 +215,8 @@ struct Walk {
     /// Why the walk ended, where a record should have been.
     stopped: &'static str,
     dropped_bytes: u64,
+    /// Bytes between there and the end of the last segment that was walked.
+    bytes_behind: u64,
     /// The highest durable LSN attested by a frame beyond the end.
     attested_beyond: Lsn,
     /// A seal stood at the end: the log goes on in a segment that is not there.
@@ -275,6 +282,7 @@ impl Walk {
             time: 0,
             stopped: "the log is empty",
             dropped_bytes: 0,
+            bytes_behind: 0,
             attested_beyond: Lsn::ZERO,
             sealed: false,
             verified_bytes: 0,
@@ -336,6 +344,7 @@ impl Walk {
                 Found::Frame(frame) => self.frame(walker, &frame),
                 Found::Nothing(reason) => {
                     self.stopped = reason;
+                    self.bytes_behind = walker.left();
                     let beyond = walker.probe_beyond()?;
                     self.attested_beyond = self.attested_beyond.max(beyond.durable);
                     self.dropped_bytes += beyond.bytes;
@@ -392,6 +401,21 @@ impl Walk {
             .is_some_and(|second| second.at.lsn <= self.durable)
         {
             self.places.pop_front();
+        }
+    }
+
+    /// G4, where what can be read is durable and nothing is torn: bytes that are no frame were one.
+    fn check_whole(&self) -> Result<()> {
+        match self.places.back() {
+            Some(end) if self.bytes_behind > 0 => Err(Error::Lost {
+                lost: self.end..self.attested_beyond.max(self.end.plus(1)),
+                at: end.at,
+                reason: format!(
+                    "{}, and what this storage shows was stored whole",
+                    self.stopped
+                ),
+            }),
+            _ => Ok(()),
         }
     }
 

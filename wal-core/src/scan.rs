@@ -152,7 +152,8 @@ impl Walker {
         Ok(beyond)
     }
 
-    fn left(&self) -> u64 {
+    /// Bytes from the walker's place to the segment's end.
+    pub(crate) fn left(&self) -> u64 {
         self.limit.saturating_sub(self.offset)
     }
 

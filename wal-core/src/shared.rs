@@ -57,6 +57,8 @@ pub(crate) struct State {
     pub(crate) driver: Option<Box<Driver>>,
     /// A write under way has something to say.
     pub(crate) flight_woken: bool,
+    /// Whoever drives sleeps until one has, and could begin another.
+    pub(crate) awaiting: bool,
     /// The committer thread sleeps with a deadline, and so will look by itself.
     pub(crate) timed: bool,
     /// A durable append is queued.
@@ -262,6 +264,15 @@ impl Shared {
         }
         self.room.notify_all();
         (number, group)
+    }
+
+    /// After an append: wakes whoever sleeps until a write under way has news, if that changes
+    /// when the next one leaves.
+    pub(crate) fn tell_awaiting(&self, state: &State) {
+        let full = state.queued_bytes >= self.options.frame_bytes;
+        if state.awaiting && (state.queue.len() == 1 || full) {
+            self.work.notify_one();
+        }
     }
 
     /// Cancels everything from `from` on, none of which has reached the storage: commits

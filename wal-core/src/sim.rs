@@ -67,6 +67,16 @@ struct Disk {
     /// One more does, for recovery, until `prepare` has been called.
     reserve: bool,
     prepared: bool,
+    turns: Turns,
+}
+
+/// The order of appends, where the storage keeps it ([`Limits::in_order`]): what is ready too
+/// early waits here, unseen, and is gone with its writer.
+#[derive(Clone, Debug, Default)]
+struct Turns {
+    given: u64,
+    due: u64,
+    waiting: BTreeMap<u64, (Position, Vec<Bytes>)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -94,6 +104,7 @@ impl SimStorage {
                 align: 4096,
                 in_flight: 1,
                 append_bytes: 1 << 30,
+                ..Limits::default()
             },
         )
     }
@@ -112,6 +123,7 @@ impl SimStorage {
             room: usize::MAX,
             reserve: false,
             prepared: false,
+            turns: Turns::default(),
         };
         SimStorage {
             disk: Arc::new(Mutex::new(disk)),
@@ -122,8 +134,7 @@ impl SimStorage {
     /// Power loss: unsynced data takes a fate of its own, and whoever had the role is gone.
     pub fn crash(&self) {
         let disk = &mut *self.disk.lock();
-        disk.owner = None;
-        disk.fail_after = None;
+        disk.end_writer();
         let random = &mut disk.random;
         disk.segments.retain(|_, segment| {
             for stored in &mut segment.appends {
@@ -141,9 +152,7 @@ impl SimStorage {
 
     /// kill -9: the writer is gone, the page cache stays, unsynced data included.
     pub fn kill(&self) {
-        let mut disk = self.disk.lock();
-        disk.owner = None;
-        disk.fail_after = None;
+        self.disk.lock().end_writer();
     }
 
     /// Lets the append or sync after `operations` more of them fail. What the failed one
@@ -308,6 +317,34 @@ impl Disk {
         }
     }
 
+    fn end_writer(&mut self) {
+        self.owner = None;
+        self.fail_after = None;
+        self.turns = Turns::default();
+    }
+
+    /// Takes an append whose turn this is, and those behind it that wait for theirs.
+    fn in_turn(&mut self, turn: u64, at: Position, frame: Vec<Bytes>) -> Outcome<()> {
+        if self.fails_now() {
+            // It is stored whole or not at all, and nobody knows which.
+            if !next(&mut self.random).is_multiple_of(2) {
+                self.turns.waiting.insert(turn, (at, frame));
+                self.take_turns()?;
+            }
+            return Err(injected("an injected fault"));
+        }
+        self.turns.waiting.insert(turn, (at, frame));
+        self.take_turns()
+    }
+
+    fn take_turns(&mut self) -> Outcome<()> {
+        while let Some((at, frame)) = self.turns.waiting.remove(&self.turns.due) {
+            self.turns.due += 1;
+            self.append(at, &frame, Sync::Yes)?;
+        }
+        Ok(())
+    }
+
     fn append(&mut self, at: Position, frame: &[Bytes], sync: Sync) -> Outcome<()> {
         if at.offset == 0 && self.segments.len() >= self.room {
             let kept_back = !self.prepared && std::mem::take(&mut self.reserve);
@@ -315,7 +352,7 @@ impl Disk {
                 return Err(StorageError::Full(at.to_string()));
             }
         }
-        let fails = self.fails_now();
+        let fails = !self.limits.in_order && self.fails_now();
         let segment = match (at.offset, self.segments.get_mut(&at.segment)) {
             (0, Some(_)) => return Err(StorageError::Conflict(at.to_string())),
             (0, None) => {
@@ -413,7 +450,9 @@ impl Storage for SimStorage {
     fn resign(&self) -> IoFuture<()> {
         let term = self.term.load(Ordering::SeqCst);
         self.ready(|disk| {
-            disk.owner = disk.owner.filter(|owner| *owner != term);
+            if disk.owner == Some(term) {
+                (disk.owner, disk.turns) = (None, Turns::default());
+            }
             Ok(())
         })
     }
@@ -433,21 +472,27 @@ impl Storage for SimStorage {
     fn append(&self, at: Position, frame: Vec<Bytes>, sync: Sync) -> IoFuture<()> {
         let term = self.term.load(Ordering::SeqCst);
         let disk = Arc::clone(&self.disk);
-        let polls = {
+        let (late, polls, turn) = {
             let disk = &mut *disk.lock();
             let late = disk.limits.in_flight > 1;
-            if late { next(&mut disk.random) % 4 } else { 0 }
+            let polls = if late { next(&mut disk.random) % 4 } else { 0 };
+            let turn = disk.turns.given;
+            disk.turns.given += u64::from(disk.owner == Some(term));
+            (late, polls, disk.limits.in_order.then_some(turn))
         };
         let of_segment = Arc::clone(&disk);
         let creation_is_due = move || {
             let disk = of_segment.lock();
             let missing = !disk.segments.contains_key(&at.segment);
-            missing && at.offset > 0 && disk.limits.in_flight > 1 && disk.owner == Some(term)
+            missing && at.offset > 0 && late && turn.is_none() && disk.owner == Some(term)
         };
         let work = move || {
             let mut disk = disk.lock();
             disk.check(term)?;
-            disk.append(at, &frame, sync)
+            match turn {
+                Some(turn) => disk.in_turn(turn, at, frame),
+                None => disk.append(at, &frame, sync),
+            }
         };
         Box::pin(Late {
             polls,

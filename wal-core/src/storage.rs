@@ -18,7 +18,9 @@
 //!    order; the log acknowledges only the contiguous prefix.
 //! 4. The first append to a segment has offset 0 and creates it; it fails with
 //!    [`StorageError::Conflict`] if the name is taken. Later appends to it follow
-//!    without gaps, each padded to [`Limits::align`]; none is begun before the first is ready.
+//!    without gaps, each padded to [`Limits::align`]; none is begun before the first is ready
+//!    (but see [`Limits::in_order`]). A segment that was left for the next gets one more append at
+//!    most, its seal.
 //! 5. `append` that fails with [`StorageError::Full`] has stored nothing, and the position is
 //!    still free. After any other error from `append` or `sync` the state of what was not yet durable
 //!    is unknown. The log never calls `append` or `sync` on that storage again (G5).
@@ -58,8 +60,8 @@ pub enum Sync {
 ///
 /// ```
 /// use wal_core::Limits;
-/// let files = Limits { align: 4096, in_flight: 1, append_bytes: 1 << 30 };
-/// assert!(files.align.is_power_of_two());
+/// let files = Limits { align: 4096, append_bytes: 1 << 30, ..Limits::default() };
+/// assert_eq!(files.in_flight, 1);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -70,6 +72,28 @@ pub struct Limits {
     pub in_flight: u32,
     /// The longest append, in bytes.
     pub append_bytes: u64,
+    /// After so many appends to a segment the log begins the next one, however short they were:
+    /// 1 or more.
+    pub segment_appends: u32,
+    /// The storage keeps the order itself, and what can be read is durable (object stores with
+    /// a fence). Whatever was in flight, the next writer and every reader find exactly the appends
+    /// before the first one that is missing; `length` is exact. So the log does not wait for
+    /// a segment's first append before it begins others (rule 4), and recovery keeps
+    /// in place what it finds, instead of storing it anew.
+    pub in_order: bool,
+}
+
+impl Default for Limits {
+    /// One append at a time, of any bytes up to 1 GiB.
+    fn default() -> Self {
+        Limits {
+            align: 1,
+            in_flight: 1,
+            append_bytes: 1 << 30,
+            segment_appends: u32::MAX,
+            in_order: false,
+        }
+    }
 }
 
 /// The writer's role, as given by [`Storage::acquire`].

@@ -97,6 +97,7 @@ impl Wal {
                 timed: false,
                 durable_queued: false,
                 hurry: false,
+                awaiting: false,
                 retention_error: None,
                 until_written: Waiters::default(),
                 until_durable: Waiters::default(),
@@ -163,6 +164,7 @@ impl Wal {
         if state.driver.is_some() && (durability == Durability::Durable || first || large) {
             shared.work.notify_one();
         }
+        shared.tell_awaiting(&state);
         drop(state);
         Ok(Commit::new(Arc::clone(shared), taken, durability))
     }
@@ -184,6 +186,7 @@ impl Wal {
             if state.driver.is_some() {
                 shared.work.notify_one();
             }
+            shared.tell_awaiting(&state);
             drop(state);
         }
         Commit::new(Arc::clone(shared), taken, Durability::Durable).wait()

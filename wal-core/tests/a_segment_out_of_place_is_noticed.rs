@@ -94,6 +94,7 @@ fn damage_to_the_only_header_is_noticed_where_frames_are_not_aligned() {
             align,
             in_flight: 1,
             append_bytes: 1 << 20,
+            ..Limits::default()
         };
         let disk = SimStorage::with_limits(1, limits);
         let (wal, _) = open(disk.clone()).unwrap();

@@ -182,7 +182,7 @@ proptest! {
         seed in any::<u64>(),
         ops in prop::collection::vec(op(), 1..50),
     ) {
-        let limits = Limits { align: 1, in_flight: 4, append_bytes: 1 << 20 };
+        let limits = Limits { align: 1, in_flight: 4, append_bytes: 1 << 20, ..Limits::default() };
         let mut world = World::new(SimStorage::with_limits(seed, limits));
         ops.into_iter().for_each(|op| world.run(op));
         world.look();

@@ -111,6 +111,7 @@ fn records_of_every_size_come_back() {
         align: 512,
         in_flight: 1,
         append_bytes: 1 << 30,
+        ..Limits::default()
     };
     let (wal, _) = Wal::open(SimStorage::with_limits(1, limits), Options::default()).unwrap();
     let sizes = [

@@ -194,6 +194,7 @@ fn appends_that_overtake_each_other() {
             align: 1,
             in_flight: 3,
             append_bytes: 1 << 20,
+            ..Limits::default()
         };
         let disk = SimStorage::with_limits(1, limits);
         let wal = open(&disk);

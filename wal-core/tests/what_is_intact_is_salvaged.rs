@@ -53,6 +53,7 @@ fn disks(seed: u64) -> [SimStorage; 2] {
         align: 1,
         in_flight: 4,
         append_bytes: 1 << 20,
+        ..Limits::default()
     };
     [SimStorage::new(seed), SimStorage::with_limits(seed, limits)]
 }

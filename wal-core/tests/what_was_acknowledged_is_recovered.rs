@@ -417,7 +417,25 @@ proptest! {
         ops in prop::collection::vec(op(), 1..60),
         compress in any::<bool>(),
     ) {
-        let limits = Limits { align: 1, in_flight: 4, append_bytes: 1 << 20 };
+        let limits = Limits { align: 1, in_flight: 4, append_bytes: 1 << 20, ..Limits::default() };
+        let mut model = Model::new(SimStorage::with_limits(seed, limits), compress);
+        ops.into_iter().for_each(|op| model.run(op));
+        model.reopen(true);
+    }
+
+    #[test]
+    fn on_a_store_that_keeps_the_order(
+        seed in any::<u64>(),
+        ops in prop::collection::vec(op(), 1..60),
+        compress in any::<bool>(),
+    ) {
+        let limits = Limits {
+            align: 1,
+            in_flight: 4,
+            append_bytes: 1 << 20,
+            segment_appends: 5,
+            in_order: true,
+        };
         let mut model = Model::new(SimStorage::with_limits(seed, limits), compress);
         ops.into_iter().for_each(|op| model.run(op));
         model.reopen(true);

@@ -264,6 +264,7 @@ impl Storage for FileStorage {
             align: BLOCK,
             in_flight: 1,
             append_bytes: 1 << 40,
+            ..Limits::default()
         }
     }
 

@@ -28,6 +28,7 @@ fn committer(in_flight: u32) -> Committer {
         align: 4096,
         in_flight,
         append_bytes: 1 << 30,
+        ..Limits::default()
     };
     let shape = Shape {
         segment_bytes: 64 << 10,

@@ -170,7 +170,7 @@ proptest! {
         segments in prop::collection::vec(
             (header(), prop::collection::vec(liar(), 0..6), prop::bool::weighted(0.2)), 1..6),
     ) {
-        let limits = Limits { align: 1, in_flight: 1, append_bytes: 1 << 20 };
+        let limits = Limits { align: 1, in_flight: 1, append_bytes: 1 << 20, ..Limits::default() };
         let disk = SimStorage::with_limits(1, limits);
         block_on(disk.acquire()).unwrap();
         let mut most = 0;
