@@ -213,6 +213,9 @@ pub enum StorageError {
     /// No space or quota left.
     #[error("no space left: {0}")]
     Full(String),
+    /// Another writer has taken the log over; this one can never write again.
+    #[error("fenced: {0}")]
+    Fenced(String),
     /// Anything else the system reported.
     #[error("{context}: {cause}")]
     Io {

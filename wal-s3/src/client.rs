@@ -1,0 +1,273 @@
+//! Requests to the store: counted, capped, timed out, repeated.
+//!
+//! A download, a listing or a deletion that fails may be repeated as it is. An upload may not:
+//! [`put`](crate::put) has to find out what became of it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{
+    Error, GetOptions, GetRange, ObjectMeta, ObjectStore, PutMode, PutOptions, PutPayload,
+};
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep_until, timeout};
+use wal_core::StorageError;
+
+use crate::options::Options;
+use crate::requests::{Counters, add, add_time};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Why an attempt failed.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// Something has that name, or the store says so.
+    Taken,
+    /// There is no such object.
+    Missing,
+    /// It may work another time, or may have worked: nobody knows.
+    Doubtful(String),
+    /// It never will.
+    Refused(String),
+}
+
+impl Failed {
+    fn of(error: &Error) -> Failed {
+        let why = lines(error);
+        match error {
+            Error::AlreadyExists { .. } | Error::Precondition { .. } => Failed::Taken,
+            Error::NotFound { .. } => Failed::Missing,
+            Error::PermissionDenied { .. }
+            | Error::Unauthenticated { .. }
+            | Error::NotImplemented { .. }
+            | Error::NotSupported { .. }
+            | Error::InvalidPath { .. }
+            | Error::UnknownConfigurationKey { .. } => Failed::Refused(why),
+            _ => Failed::Doubtful(why),
+        }
+    }
+}
+
+/// One line of what a store said, with its causes; bodies of answers are cut short.
+fn lines(error: &Error) -> String {
+    let text = error.to_string().replace(['\n', '\r'], " ");
+    match text.char_indices().nth(400) {
+        Some((end, _)) => format!("{} ...", &text[..end]),
+        None => text,
+    }
+}
+
+/// What all requests of one storage share.
+#[derive(Debug)]
+pub(crate) struct Client {
+    store: Arc<dyn ObjectStore>,
+    pub(crate) counters: Counters,
+    timeout: Duration,
+    retry_for: Duration,
+    /// The distance between requests, and when the next may be sent.
+    cap: Option<(Duration, Mutex<Instant>)>,
+}
+
+impl Client {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, options: &Options) -> Self {
+        let cap = options.requests_per_second.map(|cap| {
+            let distance = Duration::from_secs(1) / cap.max(1);
+            (distance, Mutex::new(Instant::now()))
+        });
+        Client {
+            store,
+            counters: Counters::default(),
+            timeout: options.request_timeout,
+            retry_for: options.retry_for,
+            cap,
+        }
+    }
+
+    /// Sends one request, when the cap allows it.
+    async fn send<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Failed> {
+        self.turn().await;
+        match timeout(self.timeout, request).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(Failed::of(&error)),
+            Err(_) => Err(Failed::Doubtful(format!(
+                "no answer within {:?}",
+                self.timeout
+            ))),
+        }
+    }
+
+    async fn turn(&self) {
+        let Some((distance, next)) = &self.cap else {
+            return;
+        };
+        let (now, at) = {
+            let mut next = next.lock();
+            let now = Instant::now();
+            let at = (*next).max(now);
+            *next = at + *distance;
+            (now, at)
+        };
+        if at > now {
+            sleep_until(at).await;
+            add_time(&self.counters.capped_micros, at - now);
+        }
+    }
+
+    /// Creates an object, once. `Doubtful` and `Taken` say nothing of what is there now.
+    pub(crate) async fn create(&self, path: &Path, payload: PutPayload) -> Result<(), Failed> {
+        self.put(path, payload, PutMode::Create).await
+    }
+
+    /// Creates or replaces an object, once.
+    pub(crate) async fn replace(&self, path: &Path, payload: PutPayload) -> Result<(), Failed> {
+        self.put(path, payload, PutMode::Overwrite).await
+    }
+
+    async fn put(&self, path: &Path, payload: PutPayload, mode: PutMode) -> Result<(), Failed> {
+        add(&self.counters.puts, 1);
+        add(&self.counters.bytes_up, payload.content_length() as u64);
+        let options = PutOptions::from(mode);
+        self.send(self.store.put_opts(path, payload, options))
+            .await
+            .map(|_| ())
+    }
+
+    /// Reads an object whole, or its first bytes; `None` if it is not there.
+    pub(crate) async fn get(
+        &self,
+        path: &Path,
+        first: Option<u64>,
+    ) -> Result<Option<Bytes>, StorageError> {
+        let mut patience = self.patience(|| format!("reading {path}"));
+        loop {
+            add(&self.counters.gets, 1);
+            let options = GetOptions {
+                range: first.map(|bytes| GetRange::Bounded(0..bytes)),
+                ..GetOptions::default()
+            };
+            let request = async { self.store.get_opts(path, options).await?.bytes().await };
+            match self.send(request).await {
+                Ok(bytes) => {
+                    add(&self.counters.bytes_down, bytes.len() as u64);
+                    return Ok(Some(bytes));
+                }
+                Err(Failed::Missing) => return Ok(None),
+                Err(failed) => patience.after(failed).await?,
+            }
+        }
+    }
+
+    /// What is listed behind `after`, in order, `limit` objects at most.
+    pub(crate) async fn list(
+        &self,
+        under: &Path,
+        after: &Path,
+        limit: usize,
+    ) -> Result<Vec<ObjectMeta>, StorageError> {
+        let mut patience = self.patience(|| format!("listing {under}"));
+        loop {
+            let listing = async {
+                let mut found = Vec::new();
+                let mut listed = self.store.list_with_offset(Some(under), after);
+                while let Some(meta) = listed.next().await {
+                    found.push(meta?);
+                    if found.len() == limit {
+                        break;
+                    }
+                }
+                Ok(found)
+            };
+            match self.send(listing).await {
+                Ok(mut found) => {
+                    add(&self.counters.lists, 1 + found.len() as u64 / 1000);
+                    found.sort_by(|a, b| a.location.cmp(&b.location));
+                    return Ok(found);
+                }
+                Err(failed) => {
+                    add(&self.counters.lists, 1);
+                    patience.after(failed).await?;
+                }
+            }
+        }
+    }
+
+    /// Deletes what is there of these.
+    pub(crate) async fn delete(&self, paths: Vec<Path>) -> Result<(), StorageError> {
+        let Some(first) = paths.first().cloned() else {
+            return Ok(());
+        };
+        let mut patience = self.patience(|| format!("deleting {first} and others"));
+        loop {
+            add(&self.counters.deletes, paths.len() as u64);
+            let given: Vec<Result<Path, Error>> = paths.iter().cloned().map(Ok).collect();
+            let given: BoxStream<'static, Result<Path, Error>> =
+                futures_util::stream::iter(given).boxed();
+            let deleting = async {
+                let mut deleted = self.store.delete_stream(given);
+                while let Some(outcome) = deleted.next().await {
+                    match outcome {
+                        Ok(_) | Err(Error::NotFound { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(())
+            };
+            match self.send(deleting).await {
+                Ok(()) => return Ok(()),
+                Err(failed) => patience.after(failed).await?,
+            }
+        }
+    }
+
+    /// How long what is being done may go on failing.
+    pub(crate) fn patience(&self, doing: impl Fn() -> String) -> Patience<'_> {
+        Patience {
+            client: self,
+            doing: doing(),
+            until: Instant::now() + self.retry_for,
+            pause: FIRST_PAUSE,
+        }
+    }
+}
+
+/// Growing pauses between attempts, and an end to them.
+pub(crate) struct Patience<'a> {
+    client: &'a Client,
+    doing: String,
+    until: Instant,
+    pause: Duration,
+}
+
+impl Patience<'_> {
+    /// Waits before the next attempt; an error if there is to be none.
+    pub(crate) async fn after(&mut self, failed: Failed) -> Result<(), StorageError> {
+        let why = match failed {
+            Failed::Refused(why) => return Err(self.give_up(&why)),
+            Failed::Missing => return Err(self.give_up("there is no such bucket or container")),
+            Failed::Taken => "the store reports a conflict where there is none".to_owned(),
+            Failed::Doubtful(why) => why,
+        };
+        if Instant::now() + self.pause > self.until {
+            return Err(self.give_up(&why));
+        }
+        tracing::debug!(doing = self.doing, why, pause = ?self.pause, "a request failed");
+        // Jitter of a quarter, so that many who failed together do not come back together.
+        let random = getrandom::u32().unwrap_or(0) % 1024;
+        let pause = self.pause * 7 / 8 + self.pause * random / 4096;
+        add(&self.client.counters.retries, 1);
+        add_time(&self.client.counters.backoff_micros, pause);
+        tokio::time::sleep(pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+
+    fn give_up(&self, why: &str) -> StorageError {
+        StorageError::io(self.doing.clone(), std::io::Error::other(why.to_owned()))
+    }
+}

@@ -1,0 +1,115 @@
+//! Taking the writer's role.
+//!
+//! Whoever creates the seal at the first hole of an epoch owns the next one. There are no
+//! clocks, no leases, and no objects that are ever replaced. `docs/FENCING.md` argues for each
+//! rule, and `tests/fencing_model.rs` tries all orders of events.
+
+use std::sync::Arc;
+
+use wal_core::{Lsn, StorageError};
+
+use crate::inner::Inner;
+use crate::key::Place;
+use crate::locate::End;
+use crate::object::{Header, Kind};
+use crate::put::{self, Created};
+use crate::term::{Term, Upload, now_micros};
+
+/// After so many seals that came too late, one is put in the way of the writer that is fenced.
+const PATIENCE: u32 = 2;
+/// How far ahead of it: at first, and at most.
+const AHEAD: (u64, u64) = (64, 4096);
+/// A writer that cannot be stopped even so is no writer of a log.
+const ATTEMPTS: u32 = 100;
+
+impl Inner {
+    /// Takes the role, or says who has it.
+    pub(crate) async fn take(self: &Arc<Self>, writer: u128) -> Result<Term, StorageError> {
+        let (probed, end) = tokio::join!(self.probe(), self.find_end());
+        probed?;
+        let mut end = end?;
+        for attempt in 0..ATTEMPTS {
+            if !self.options.take_over && !end.is_closed() {
+                return Err(self.in_use(&end));
+            }
+            let seal = self.seal(end.hole, writer);
+            match self.create(&seal).await? {
+                Created::Mine if self.was_filled(end.hole).await? => {
+                    // It was trimmed before the seal came: the seal means nothing.
+                    end = self.find_end().await?;
+                }
+                Created::Mine => return Ok(Term::new(&seal.object.header)),
+                Created::Other(_) => {
+                    if self.options.take_over && attempt >= PATIENCE {
+                        self.block_the_way(end.hole, writer, attempt).await?;
+                    }
+                    end = self.walk(end, 16, u64::MAX).await?;
+                }
+            }
+        }
+        Err(StorageError::InUse(format!(
+            "the log at {} grows faster than it can be taken over; stop its writer",
+            self.keys
+        )))
+    }
+
+    async fn create(&self, upload: &Upload) -> Result<Created, StorageError> {
+        let path = self.keys.object(upload.place);
+        let payload = upload.payload.clone();
+        put::create(&self.client, &self.hedging, &path, &upload.header, payload).await
+    }
+
+    /// A writer with many uploads under way fills each hole before a seal reaches it. A seal
+    /// further ahead stops it. That one gives nobody the role: only a seal at the first hole does,
+    /// be it this one, when the walk has come so far.
+    async fn block_the_way(
+        &self,
+        hole: Place,
+        writer: u128,
+        attempt: u32,
+    ) -> Result<(), StorageError> {
+        let ahead = (AHEAD.0 << attempt.min(16)).min(AHEAD.1);
+        self.create(&self.seal(hole.plus(ahead), writer)).await?;
+        Ok(())
+    }
+
+    fn seal(&self, place: Place, writer: u128) -> Upload {
+        let label = self.options.owner.as_bytes().to_vec();
+        let directory = self.directory.lock();
+        let newest = directory.newest();
+        let header = Header {
+            kind: Kind::Seal,
+            extra_bytes: label.len() as u32, // options bound it
+            extra_crc: crc32c::crc32c(&label),
+            writer,
+            place,
+            segment: newest.map(|(id, _)| id).unwrap_or_default(),
+            offset: newest.map_or(0, |(_, entry)| entry.bytes),
+            frame_bytes: 0,
+            first: newest.map_or(Lsn::ZERO, |(_, entry)| entry.first),
+            confirmed: place.seq,
+            head: newest.map_or(Place::default(), |(_, entry)| entry.place),
+            trim: directory.trim,
+            gone: directory.gone,
+            durable: Lsn::ZERO,
+            time: now_micros(),
+            previous: 0,
+        };
+        Upload::new(header, label, Vec::new())
+    }
+
+    fn in_use(&self, end: &End) -> StorageError {
+        let who = end.last.map_or_else(String::new, |last| {
+            let ago = now_micros().saturating_sub(last.time).max(0) / 1_000_000;
+            format!(
+                "writer {:032x} of epoch {} ({ago} s ago by the clocks of both machines)",
+                last.writer, end.hole.epoch
+            )
+        });
+        StorageError::InUse(format!(
+            "the log at {} was last written by {who}, which has not closed it. If that writer is \
+             gone, or is to be stopped, open with `take_over`",
+            self.keys
+        ))
+    }
+}

@@ -1,0 +1,277 @@
+//! Finding where the log ends, without a listing.
+//!
+//! The *hint* is a copy of the header of an object that was confirmed lately. It is on nobody's
+//! way: it is written now and then, may be old, missing, or of a writer that was fenced since, and
+//! what it names is verified. From there the sequence is walked, many objects at a time: they are
+//! what recovery reads next anyway. A seal leads to the next epoch; the first number without an
+//! object is the end.
+//!
+//! A hint that leads nowhere (it was never written, or what it names was trimmed) costs one
+//! listing for each epoch.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use object_store::PutPayload;
+use wal_core::StorageError;
+
+use crate::inner::Inner;
+use crate::key::Place;
+use crate::object::{HEADER_BYTES, Header, Kind};
+use crate::put::foreign;
+
+/// So many objects are asked for at first, behind a hint.
+const FIRST_BATCH: u64 = 16;
+const LARGEST_BATCH: u64 = 64;
+/// A walk that is longer goes on with jumps.
+const LONG_WALK: u64 = 256;
+
+/// Where the log ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    /// The first place without an object.
+    pub(crate) hole: Place,
+    /// The object before it, if any.
+    pub(crate) last: Option<Header>,
+    /// How often it was looked at in vain.
+    pub(crate) idle: u32,
+}
+
+impl End {
+    const EMPTY: End = End {
+        hole: Place { epoch: 0, seq: 0 },
+        last: None,
+        idle: 0,
+    };
+
+    fn after(last: Header) -> End {
+        let hole = match last.kind {
+            Kind::Seal => last.place.next_epoch(),
+            _ => last.place.next(),
+        };
+        End {
+            hole,
+            last: Some(last),
+            idle: 0,
+        }
+    }
+
+    /// Whether the last writer has closed the log, or there was none.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.last.is_none_or(|last| last.kind == Kind::Close)
+    }
+}
+
+impl Inner {
+    /// Finds the end of the log, and fills the directory.
+    pub(crate) async fn find_end(self: &Arc<Self>) -> Result<End, StorageError> {
+        let mut hint = self.read_hint().await?;
+        loop {
+            let base = match hint.take() {
+                Some(hint) => Some(hint),
+                None => self.listed().await?,
+            };
+            let Some(base) = base else {
+                return Ok(End::EMPTY);
+            };
+            if let Some(end) = self.end_behind(base).await? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// The end of the log that has, or had, this object; `None` if it is not there any more.
+    async fn end_behind(self: &Arc<Self>, mut base: Header) -> Result<Option<End>, StorageError> {
+        loop {
+            let ahead = match base.kind {
+                Kind::Close => 1,
+                _ => FIRST_BATCH,
+            };
+            self.read_newest_segment(&base, ahead);
+            if base.head > Place::default() && !self.absorb(base.head).await? {
+                return Ok(None);
+            }
+            if !self.absorb(base.place).await? {
+                return Ok(None);
+            }
+            let end = self.walk(End::after(base), ahead, LONG_WALK).await?;
+            let far = match end.hole.seq > LONG_WALK {
+                true => self.jump(end.hole).await?,
+                false => None,
+            };
+            match far {
+                Some(far) => base = far,
+                None => return Ok(Some(end)),
+            }
+        }
+    }
+
+    /// Recovery reads the newest segment, and what follows: asks for it at once.
+    fn read_newest_segment(self: &Arc<Self>, base: &Header, ahead: u64) {
+        let fits = base.end_offset() <= self.options.cache_bytes / 2;
+        if fits && base.head.epoch == base.place.epoch {
+            let segment = base.place.seq.saturating_sub(base.head.seq);
+            let most = u64::from(self.options.segment_objects) * 2;
+            for more in 0..segment.min(most) {
+                let _ = self.fetch(base.head.plus(more));
+            }
+        }
+        let end = End::after(*base);
+        for more in 0..ahead {
+            let _ = self.fetch(end.hole.plus(more));
+        }
+    }
+
+    /// Takes up what one object says; `false` if it is not there.
+    async fn absorb(self: &Arc<Self>, place: Place) -> Result<bool, StorageError> {
+        let Some(object) = self.fetch(place).await? else {
+            return Ok(false);
+        };
+        let absorbed = self.directory.lock().absorb(&object.header, &object.extra);
+        absorbed.map_err(|why| foreign(&self.keys.object(place), why))?;
+        Ok(true)
+    }
+
+    /// Goes on from `end` to the first place without an object, `batch` objects at a time; or
+    /// stops after `most` objects.
+    pub(crate) async fn walk(
+        self: &Arc<Self>,
+        mut end: End,
+        mut batch: u64,
+        most: u64,
+    ) -> Result<End, StorageError> {
+        let mut walked = 0;
+        while walked < most {
+            let places = (0..batch).map(|more| self.fetch(end.hole.plus(more)));
+            for found in join_all(places).await {
+                let Some(object) = found? else {
+                    return Ok(end);
+                };
+                self.absorb(end.hole).await?;
+                end = End::after(object.header);
+                if object.header.kind == Kind::Seal {
+                    break; // what follows a seal does not count
+                }
+            }
+            walked += batch;
+            batch = (batch * 2).min(LARGEST_BATCH);
+        }
+        Ok(end)
+    }
+
+    /// A later object of the same epoch that is confirmed, if the walk from `from` would be
+    /// long. What exists far ahead proves by its header how far the epoch is without holes.
+    async fn jump(self: &Arc<Self>, from: Place) -> Result<Option<Header>, StorageError> {
+        let distances = (0..20).map(|power| LONG_WALK << power);
+        let probes = distances.map(|distance| self.look(from.plus(distance)));
+        let mut far = None;
+        for found in join_all(probes).await {
+            match found? {
+                Some(header) => far = Some(header),
+                None => break,
+            }
+        }
+        let Some(last) = far.and_then(|far| far.confirmed.checked_sub(1)) else {
+            return Ok(None);
+        };
+        if last < from.seq {
+            return Ok(None);
+        }
+        self.look(Place::new(from.epoch, last)).await
+    }
+
+    /// The first object that is left of the newest epoch, found by listing; `None` if the log
+    /// is empty.
+    async fn listed(self: &Arc<Self>) -> Result<Option<Header>, StorageError> {
+        let log = self.keys.log();
+        let mut newest = None;
+        let mut after = log.clone();
+        while let Some(first) = self.client.list(&log, &after, 1).await?.first() {
+            let Some(place) = self.keys.place_of(&first.location) else {
+                return Err(foreign(&first.location, "its name is not an object's"));
+            };
+            newest = Some(place);
+            after = self.keys.object(Place::new(place.epoch, u64::MAX));
+        }
+        let Some(newest) = newest else {
+            return Ok(None);
+        };
+        match self.look(newest).await? {
+            Some(header) => Ok(Some(header)),
+            None => Err(StorageError::NotFound(format!(
+                "{} was listed, and is gone: the log is being trimmed; try again",
+                self.keys.object(newest)
+            ))),
+        }
+    }
+
+    /// Whether something proves that an object was once confirmed at `hole`: then it was trimmed
+    /// (or lost), and is not where the log ends.
+    pub(crate) async fn was_filled(&self, hole: Place) -> Result<bool, StorageError> {
+        const PAGE: usize = 1000;
+        let log = self.keys.log();
+        let mut after = self.keys.object(hole);
+        loop {
+            let page = self.client.list(&log, &after, PAGE).await?;
+            let Some(last) = page.last().map(|meta| meta.location.clone()) else {
+                return Ok(false);
+            };
+            let place = self.keys.place_of(&last);
+            let Some(place) = place else {
+                return Err(foreign(&last, "its name is not an object's"));
+            };
+            match self.look(place).await? {
+                Some(header) if header.proves(hole) => return Ok(true),
+                Some(_) if page.len() < PAGE => return Ok(false),
+                Some(_) => after = last,
+                None => {} // trimmed just now: the next listing shows less
+            }
+        }
+    }
+
+    pub(crate) async fn read_hint(&self) -> Result<Option<Header>, StorageError> {
+        let path = self.keys.hint();
+        let bytes = self.client.get(&path, None).await?;
+        // A damaged hint is none. One of a newer format is not ours to judge.
+        match bytes.map(|bytes| Header::decode(&bytes)) {
+            Some(Err(why @ crate::object::NotAnObject::Newer(_))) => {
+                Err(foreign(&path, &why.to_string()))
+            }
+            hint => Ok(hint.and_then(Result::ok)),
+        }
+    }
+
+    /// Writes a hint if one is due, beside everything else.
+    pub(crate) fn hint(self: &Arc<Self>) {
+        let Some((confirmed, header)) = self.confirmed_header() else {
+            return;
+        };
+        {
+            let mut next = self.next_hint.lock();
+            if next.is_none_or(|next| confirmed < next) {
+                return;
+            }
+            *next = None;
+        }
+        let inner = Arc::clone(self);
+        self.runtime.spawn(async move {
+            inner.write_hint(header).await;
+            let next = confirmed + u64::from(inner.options.hint_objects);
+            *inner.next_hint.lock() = Some(next);
+        });
+    }
+
+    pub(crate) fn confirmed_header(&self) -> Option<(u64, [u8; HEADER_BYTES])> {
+        let term = self.term.lock();
+        let term = term.as_ref()?;
+        Some((term.confirmed(), term.last_confirmed()?))
+    }
+
+    /// Once: a hint that is not written costs the next open some requests, and nothing else.
+    pub(crate) async fn write_hint(&self, header: [u8; HEADER_BYTES]) {
+        let payload = PutPayload::from(header.to_vec());
+        if let Err(why) = self.client.replace(&self.keys.hint(), payload).await {
+            tracing::warn!(log = %self.keys, ?why, "the hint could not be written");
+        }
+    }
+}

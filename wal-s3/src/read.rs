@@ -1,0 +1,304 @@
+//! Reading bytes of a segment: which objects hold them, and fetching ahead.
+//!
+//! What is missing or damaged within a segment reads as zeros, as far as the objects around it
+//! tell: the log finds no frame there, names the loss, and can read on behind it (G4).
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use wal_core::{SegmentId, StorageError};
+
+use crate::directory::Known;
+use crate::inner::Inner;
+use crate::key::Place;
+use crate::object::{Kind, Object};
+
+/// Headers that are looked at together, when an offset is searched.
+const LOOKS: u64 = 32;
+/// Objects without frames that may lie between two of a segment, and objects that may be
+/// missing in a row.
+const GAP: u64 = 300;
+/// A read that begins at most so far before the end of an earlier one goes on from there.
+const OVERLAP: u64 = 4 << 20;
+/// A segment's footer is at most so long.
+pub(crate) const FOOTER_BYTES: u64 = 2 << 20;
+const ZEROS: Bytes = Bytes::from_static(&[0; 64 << 10]);
+
+/// Where the last reads ended: who reads in order is fetched for ahead.
+#[derive(Debug, Default)]
+pub(crate) struct Reads(VecDeque<(SegmentId, u64)>);
+
+impl Reads {
+    /// Notes a read, and tells whether it goes on where another one ended.
+    fn goes_on(&mut self, segment: SegmentId, range: &Range<u64>) -> bool {
+        let follows = |(id, end): &(SegmentId, u64)| {
+            *id == segment && range.start <= *end && *end - range.start <= OVERLAP
+        };
+        let before = self.0.iter().position(follows);
+        if let Some(before) = before {
+            self.0.remove(before);
+        }
+        self.0.push_front((segment, range.end));
+        self.0.truncate(16);
+        before.is_some() || (range.start == 0 && range.end > 4096)
+    }
+}
+
+/// What holds an offset.
+enum Found {
+    Object(Arc<Object>),
+    /// Nothing, up to this offset.
+    Gap(u64),
+}
+
+impl Inner {
+    pub(crate) async fn read(
+        self: &Arc<Self>,
+        segment: SegmentId,
+        range: Range<u64>,
+    ) -> Result<Bytes, StorageError> {
+        let entry = self.directory.lock().get(segment).copied();
+        let entry = entry.ok_or_else(|| StorageError::NotFound(format!("segment {segment}")))?;
+        let in_order = self.reads.lock().goes_on(segment, &range);
+        let end = range.end.min(entry.bytes);
+        let mut at = range.start;
+        let mut parts = Vec::new();
+        while at < end {
+            match self.object_at(segment, at, entry.bytes, in_order).await? {
+                Found::Object(object) => {
+                    object.part(at, end, &mut parts);
+                    at = object.header.end_offset();
+                }
+                Found::Gap(to) => {
+                    let to = to.clamp(at + 1, end);
+                    while at < to {
+                        let zeros = (to - at).min(ZEROS.len() as u64);
+                        parts.push(ZEROS.slice(..usize::try_from(zeros).unwrap_or(0)));
+                        at += zeros;
+                    }
+                }
+            }
+        }
+        if range.end > entry.bytes {
+            self.footer(segment, range, entry.bytes, &mut parts).await?;
+        }
+        Ok(joined(parts))
+    }
+
+    /// The same, if everything is in memory.
+    pub(crate) fn read_cached(&self, segment: SegmentId, range: &Range<u64>) -> Option<Bytes> {
+        let directory = self.directory.lock();
+        let entry = directory.get(segment)?;
+        if range.end > entry.bytes || range.is_empty() {
+            return None;
+        }
+        let cache = self.cache.lock();
+        let mut at = range.start;
+        let mut parts = Vec::new();
+        while at < range.end {
+            let known = directory.floor(segment, at)?;
+            let object = cache.peek(known.place).filter(|_| at < known.end)?;
+            object.part(at, range.end, &mut parts);
+            at = known.end;
+        }
+        Some(joined(parts))
+    }
+
+    async fn object_at(
+        self: &Arc<Self>,
+        segment: SegmentId,
+        offset: u64,
+        end: u64,
+        in_order: bool,
+    ) -> Result<Found, StorageError> {
+        for _ in 0..GAP {
+            let (entry, known) = {
+                let directory = self.directory.lock();
+                let entry = directory.get(segment).copied();
+                (entry, directory.floor(segment, offset))
+            };
+            let gone = || StorageError::NotFound(format!("segment {segment}"));
+            let entry = entry.ok_or_else(gone)?;
+            let next = known.map_or(entry.place, |known| known.place.next());
+            match known {
+                Some(known) if offset < known.end => {
+                    return self.whole(known, in_order).await;
+                }
+                Some(known) if offset > known.end => {
+                    if !self.search(segment, next, offset).await? {
+                        return self.gap(segment, next, offset, end).await;
+                    }
+                }
+                None if offset > 0 => {
+                    if !self.search(segment, next, offset).await? {
+                        return self.gap(segment, next, offset, end).await;
+                    }
+                }
+                _ => match self.next_object(segment, next, in_order).await? {
+                    Some(object) => return Ok(Found::Object(object)),
+                    None => return self.gap(segment, next, offset, end).await,
+                },
+            }
+        }
+        Ok(Found::Gap(end))
+    }
+
+    /// An object that is known to be there.
+    async fn whole(self: &Arc<Self>, known: Known, in_order: bool) -> Result<Found, StorageError> {
+        if in_order {
+            self.fetch_ahead(known.place);
+        }
+        match self.fetch(known.place).await {
+            Ok(Some(object)) => Ok(Found::Object(object)),
+            Ok(None) | Err(StorageError::Conflict(_)) => Ok(Found::Gap(known.end)),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// The next object of the segment, at or soon behind `place`.
+    async fn next_object(
+        self: &Arc<Self>,
+        segment: SegmentId,
+        mut place: Place,
+        in_order: bool,
+    ) -> Result<Option<Arc<Object>>, StorageError> {
+        for _ in 0..GAP {
+            if in_order {
+                self.fetch_ahead(place);
+            }
+            let object = match self.fetch(place).await {
+                Ok(Some(object)) => object,
+                Ok(None) | Err(StorageError::Conflict(_)) => return Ok(None),
+                Err(cause) => return Err(cause),
+            };
+            match object.header.kind {
+                Kind::Frames if object.header.segment == segment => {
+                    self.directory.lock().grow(&object.header);
+                    return Ok(Some(object));
+                }
+                Kind::Trim => place = place.next(),
+                _ => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks at the next headers, to find where an offset lies; `false` if there is nothing new.
+    async fn search(
+        self: &Arc<Self>,
+        segment: SegmentId,
+        from: Place,
+        offset: u64,
+    ) -> Result<bool, StorageError> {
+        let looks = (0..LOOKS).map(|more| self.look(from.plus(more)));
+        let mut new = false;
+        for found in join_all(looks).await {
+            match found {
+                Ok(Some(header)) if header.kind == Kind::Frames && header.segment == segment => {
+                    self.directory.lock().grow(&header);
+                    new |= header.offset <= offset;
+                }
+                Ok(_) | Err(StorageError::Conflict(_)) => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(new)
+    }
+
+    /// Nothing holds `offset`: how far that goes.
+    async fn gap(
+        self: &Arc<Self>,
+        segment: SegmentId,
+        from: Place,
+        offset: u64,
+        end: u64,
+    ) -> Result<Found, StorageError> {
+        let looks = (0..GAP).map(|more| self.look(from.plus(more)));
+        let mut to = end;
+        for found in join_all(looks).await {
+            match found {
+                Ok(Some(header)) if header.kind == Kind::Frames && header.segment == segment => {
+                    self.directory.lock().grow(&header);
+                    if header.offset > offset {
+                        to = to.min(header.offset);
+                    }
+                }
+                Ok(_) | Err(StorageError::Conflict(_)) => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        tracing::warn!(%segment, offset, to, "objects of the log are missing or damaged");
+        Ok(Found::Gap(to))
+    }
+
+    fn fetch_ahead(self: &Arc<Self>, place: Place) {
+        let room = self.cache.lock().room_ahead();
+        let ahead = u64::from(self.options.read_ahead).min(room);
+        let end = self.epoch_end(place);
+        for more in 1..=ahead {
+            let next = place.plus(more);
+            if next.seq >= end {
+                return;
+            }
+            let _ = self.fetch(next);
+        }
+    }
+
+    /// Up to where an epoch is known to have objects.
+    fn epoch_end(&self, place: Place) -> u64 {
+        if let Some(term) = self
+            .term
+            .lock()
+            .as_ref()
+            .filter(|term| term.epoch == place.epoch)
+        {
+            return term.confirmed();
+        }
+        let directory = self.directory.lock();
+        let in_epoch = directory.iter().rev().map(|(_, entry)| entry);
+        let mut in_epoch = in_epoch.filter(|entry| entry.place.epoch == place.epoch);
+        in_epoch
+            .next()
+            .map_or(u64::MAX, |last| match last.place > place {
+                true => last.place.seq + 1,
+                false => u64::MAX,
+            })
+    }
+
+    /// The part of the footer that lies in `range`.
+    async fn footer(
+        &self,
+        segment: SegmentId,
+        range: Range<u64>,
+        start: u64,
+        parts: &mut Vec<Bytes>,
+    ) -> Result<(), StorageError> {
+        let left = self.directory.lock().after(segment).is_some();
+        if !left || range.start >= start.saturating_add(FOOTER_BYTES) {
+            return Ok(());
+        }
+        let path = self.keys.footer(segment);
+        let Some(bytes) = self.client.get(&path, None).await? else {
+            return Ok(());
+        };
+        // A footer is only a shortcut: one that is damaged is none.
+        if let Ok(object) = Object::decode(&bytes)
+            && (object.header.segment, object.header.offset) == (segment, start)
+        {
+            object.part(range.start.max(start), range.end, parts);
+        }
+        Ok(())
+    }
+}
+
+/// One piece of memory; copied only if there are several.
+fn joined(mut parts: Vec<Bytes>) -> Bytes {
+    match parts.len() {
+        0 => Bytes::new(),
+        1 => parts.remove(0),
+        _ => parts.concat().into(),
+    }
+}
