@@ -82,11 +82,16 @@ impl Directory {
         match header.kind {
             Kind::Frames if header.offset == 0 => self.begin(header, extra)?,
             Kind::Trim if !extra.is_empty() => self.replace(extra)?,
-            Kind::Frames => {}
-            _ => return Ok(()),
+            _ => {}
         }
-        if header.kind == Kind::Frames {
-            self.grow(header);
+        match header.kind {
+            Kind::Frames => self.grow(header),
+            // Objects without frames say where those before them end.
+            _ => {
+                if let Some(entry) = self.segments.get_mut(&header.segment) {
+                    entry.bytes = entry.bytes.max(header.offset);
+                }
+            }
         }
         self.forget_trimmed();
         Ok(())
@@ -234,9 +239,13 @@ mod tests {
     fn filled(segments: u64) -> Directory {
         let mut directory = Directory::default();
         for segment in 1..=segments {
-            let catalogue = directory.catalogue();
             let header = begins(segment, segment * 3, 0);
-            directory.absorb(&header, &catalogue).unwrap();
+            let entry = Entry {
+                first: header.first,
+                place: header.place,
+                bytes: header.frame_bytes,
+            };
+            directory.segments.insert(header.segment, entry);
         }
         directory
     }
@@ -262,8 +271,8 @@ mod tests {
         late.absorb(&begins(many, many * 3, 3), &filled(many - 1).catalogue())
             .unwrap();
         assert_eq!(late.iter().count(), CATALOGUE + 1);
-        assert_eq!(late.unknown_before(), Some(Place::new(1, 99 * 3)));
-        late.extend_back(&filled(98).catalogue()).unwrap();
+        assert_eq!(late.unknown_before(), Some(Place::new(1, 100 * 3)));
+        late.extend_back(&filled(99).catalogue()).unwrap();
         assert_eq!(late.iter().count() as u64, many);
         assert_eq!(late.unknown_before(), None);
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use object_store::PutPayload;
+use object_store::path::Path;
 use wal_core::StorageError;
 
 use crate::inner::Inner;
@@ -23,6 +24,10 @@ use crate::put::foreign;
 /// So many objects are asked for at first, behind a hint.
 const FIRST_BATCH: u64 = 16;
 const LARGEST_BATCH: u64 = 64;
+/// Names in a listing.
+const PAGE: usize = 1000;
+/// A log that is trimmed while its end is looked for is looked at again, so often.
+const ATTEMPTS: u32 = 8;
 /// A walk that is longer goes on with jumps.
 const LONG_WALK: u64 = 256;
 
@@ -66,17 +71,34 @@ impl Inner {
     /// Finds the end of the log, and fills the directory.
     pub(crate) async fn find_end(self: &Arc<Self>) -> Result<End, StorageError> {
         let mut hint = self.read_hint().await?;
-        loop {
+        let hinted = hint.map(|hint| hint.place);
+        for _ in 0..ATTEMPTS {
             let base = match hint.take() {
                 Some(hint) => Some(hint),
                 None => self.listed().await?,
             };
             let Some(base) = base else {
-                return Ok(End::EMPTY);
+                return self.not_before(hinted, End::EMPTY);
             };
             if let Some(end) = self.end_behind(base).await? {
-                return Ok(end);
+                return self.not_before(hinted, end);
             }
+        }
+        Err(StorageError::NotFound(format!(
+            "objects of the log at {} that others name are missing, and were not trimmed",
+            self.keys
+        )))
+    }
+
+    /// A hint names what was confirmed: a log that ends before it has lost its end (G4).
+    fn not_before(&self, hinted: Option<Place>, end: End) -> Result<End, StorageError> {
+        match hinted {
+            Some(hinted) if end.hole <= hinted => Err(StorageError::NotFound(format!(
+                "{} was confirmed, and is missing: the log at {} has lost its end",
+                self.keys.object(hinted),
+                self.keys
+            ))),
+            _ => Ok(end),
         }
     }
 
@@ -180,35 +202,42 @@ impl Inner {
         self.look(Place::new(from.epoch, last)).await
     }
 
-    /// The first object that is left of the newest epoch, found by listing; `None` if the log
-    /// is empty.
+    /// An object near the end, found by listing; `None` if the log is empty.
     async fn listed(self: &Arc<Self>) -> Result<Option<Header>, StorageError> {
         let log = self.keys.log();
-        let mut newest = None;
+        let mut epochs = Vec::new();
         let mut after = log.clone();
         while let Some(first) = self.client.list(&log, &after, 1).await?.first() {
-            let Some(place) = self.keys.place_of(&first.location) else {
-                return Err(foreign(&first.location, "its name is not an object's"));
+            let first = self.place_of(&first.location)?;
+            after = self.keys.object(Place::new(first.epoch, u64::MAX));
+            epochs.push(first.epoch);
+        }
+        for epoch in epochs.into_iter().rev() {
+            let start = self.keys.object(Place::new(epoch, 0));
+            let page = self.client.list(&log, &start, PAGE).await?;
+            // The last one there may stand behind a hole, but knows what is confirmed for certain.
+            let last = page.last().map(|meta| self.place_of(&meta.location));
+            let last = last.transpose()?.filter(|last| last.epoch == epoch);
+            let confirmed = match last {
+                Some(last) => self.look(last).await?.map_or(0, |header| header.confirmed),
+                None => 0,
             };
-            newest = Some(place);
-            after = self.keys.object(Place::new(place.epoch, u64::MAX));
+            let base = Place::new(epoch, confirmed.saturating_sub(1));
+            if let Some(header) = self.look(base).await? {
+                return Ok(Some(header));
+            }
         }
-        let Some(newest) = newest else {
-            return Ok(None);
-        };
-        match self.look(newest).await? {
-            Some(header) => Ok(Some(header)),
-            None => Err(StorageError::NotFound(format!(
-                "{} was listed, and is gone: the log is being trimmed; try again",
-                self.keys.object(newest)
-            ))),
-        }
+        Ok(None)
+    }
+
+    fn place_of(&self, listed: &Path) -> Result<Place, StorageError> {
+        let place = self.keys.place_of(listed);
+        place.ok_or_else(|| foreign(listed, "its name is not an object's"))
     }
 
     /// Whether something proves that an object was once confirmed at `hole`: then it was trimmed
     /// (or lost), and is not where the log ends.
     pub(crate) async fn was_filled(&self, hole: Place) -> Result<bool, StorageError> {
-        const PAGE: usize = 1000;
         let log = self.keys.log();
         let mut after = self.keys.object(hole);
         loop {
@@ -216,11 +245,7 @@ impl Inner {
             let Some(last) = page.last().map(|meta| meta.location.clone()) else {
                 return Ok(false);
             };
-            let place = self.keys.place_of(&last);
-            let Some(place) = place else {
-                return Err(foreign(&last, "its name is not an object's"));
-            };
-            match self.look(place).await? {
+            match self.look(self.place_of(&last)?).await? {
                 Some(header) if header.proves(hole) => return Ok(true),
                 Some(_) if page.len() < PAGE => return Ok(false),
                 Some(_) => after = last,

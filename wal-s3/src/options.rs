@@ -38,6 +38,9 @@ pub struct Options {
     /// For how long a request that fails is repeated, with growing pauses, before the log gives
     /// up (G5): up to an hour, default 2 minutes.
     pub retry_for: Duration,
+    /// How long a storage that is dropped without having been closed waits until the log is: up to
+    /// a minute, default 5 s. What is not closed by then has to be taken over.
+    pub close_within: Duration,
     /// A hint of where the log ends is written each time that so many more objects are confirmed:
     /// 1 to 10,000, default 32. The next open looks from there on.
     pub hint_objects: u32,
@@ -70,6 +73,7 @@ impl Default for Options {
             requests_per_second: None,
             request_timeout: Duration::from_secs(15),
             retry_for: Duration::from_secs(120),
+            close_within: Duration::from_secs(5),
             hint_objects: 32,
             owner: this_process(),
         }
@@ -98,6 +102,12 @@ impl Options {
                 600_000,
             ),
             ("retry_for (ms)", milliseconds(self.retry_for), 0, 3_600_000),
+            (
+                "close_within (ms)",
+                milliseconds(self.close_within),
+                0,
+                60_000,
+            ),
             ("hint_objects", u64::from(self.hint_objects), 1, 10_000),
             ("owner (bytes)", self.owner.len() as u64, 0, 200),
         ] {

@@ -53,11 +53,12 @@ impl Inner {
 
     /// `None`: as it should be; the empty string: in doubt; else what was wrong.
     async fn create_twice(&self, path: &Path) -> Result<Option<String>, StorageError> {
-        let first = self.probe_create(path, 1).await?;
+        self.probe_create(path, 1).await?;
+        let there = self.client.get(path, None).await?.is_some();
         let second = self.probe_create(path, 2).await?;
-        Ok(match (first, second) {
-            (Some(true), Some(false)) => None,
-            (Some(true), Some(true)) => {
+        Ok(match second {
+            Some(false) if there => None,
+            Some(true) if there => {
                 Some("an object that existed was created a second time".into())
             }
             _ => Some(String::new()),
@@ -66,29 +67,29 @@ impl Inner {
 
     async fn race(&self, path: &Path) -> Result<Option<String>, StorageError> {
         let racers = (0..RACERS).map(|racer| self.probe_create(path, racer));
-        let mut winners = Vec::new();
-        let mut doubtful = false;
+        let (mut winners, mut doubtful) = (Vec::new(), Vec::new());
         for (racer, outcome) in (0..RACERS).zip(join_all(racers).await) {
             match outcome? {
                 Some(true) => winners.push(racer),
                 Some(false) => {}
-                None => doubtful = true,
+                None => doubtful.push(racer),
             }
         }
         let found = self.client.get(path, None).await?;
         let found = found.and_then(|bytes| bytes.first().copied());
-        Ok(match winners.as_slice() {
-            [winner] if found == Some(*winner) => None,
-            [winner] => Some(format!(
+        Ok(match (winners.as_slice(), found) {
+            ([winner], Some(found)) if found == *winner => None,
+            ([], Some(found)) if doubtful.contains(&found) => None,
+            ([], None) => Some(String::new()),
+            ([], Some(found)) => Some(format!(
+                "of {RACERS} who created one object at once, number {found} did, and was told \
+                 that it had not"
+            )),
+            ([winner], found) => Some(format!(
                 "of {RACERS} who created one object at once, number {winner} was told that it \
                  had, but what is there is {found:?}"
             )),
-            [] if doubtful || found.is_none() => Some(String::new()),
-            [] => Some(format!(
-                "of {RACERS} who created one object at once, none was told that it had, and \
-                 number {found:?} did"
-            )),
-            many => Some(format!(
+            (many, _) => Some(format!(
                 "of {RACERS} who created one object at once, {} were told that they had",
                 many.len()
             )),

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::ObjectStore;
@@ -25,8 +24,6 @@ use crate::requests::Requests;
 use crate::term::Upload;
 use crate::trim::not_the_writer;
 
-/// How long a storage that is dropped waits until the log is closed.
-const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// The longest object.
 const OBJECT_BYTES: u64 = 1 << 30;
 
@@ -421,7 +418,7 @@ impl Drop for Shared {
             self.inner.runtime.spawn(async move {
                 let _ = done.send(inner.resign().await);
             });
-            match closed.recv_timeout(CLOSE_WITHIN) {
+            match closed.recv_timeout(self.inner.options.close_within) {
                 Ok(Ok(())) => {}
                 Ok(Err(why)) => tracing::warn!(log = %self.inner.keys, %why, "not closed"),
                 Err(_) => tracing::warn!(log = %self.inner.keys, "not closed in time"),
