@@ -348,7 +348,8 @@ impl Driver {
         let company = company.filter(|_| !linger.is_zero());
         let in_flight = shared.storage.limits().in_flight;
         let pace = self.pace.next(in_flight);
-        let pace = pace.filter(|_| in_flight > 1 && !self.flights.is_empty());
+        let waits = in_flight > 1 && !self.flights.is_empty() && !state.queue.is_empty();
+        let pace = pace.filter(|_| waits);
         company.max(pace)
     }
 

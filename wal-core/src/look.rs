@@ -58,6 +58,8 @@ pub(crate) struct Seen {
     /// In the newest segment; none if the log is empty.
     walker: Option<Walker>,
     attested: Lsn,
+    /// What the storage shows is durable, whether it is attested or not.
+    in_order: bool,
     released: Lsn,
     /// The last frame was a seal: a newer segment exists.
     sealed: bool,
@@ -73,13 +75,17 @@ impl Seen {
             truncations: Truncations::default(),
             walker: None,
             attested: Lsn::ZERO,
+            in_order: storage.limits().in_order,
             released: Lsn::ZERO,
             sealed: false,
         };
         let Some(newest) = seen.segments.back().copied() else {
             return Ok(seen);
         };
-        let durable = newest.header.durable;
+        let durable = match seen.in_order {
+            true => newest.header.first,
+            false => newest.header.durable,
+        };
         let after = seen
             .segments
             .partition_point(|segment| segment.header.first <= durable);
@@ -205,6 +211,9 @@ impl Seen {
             self.attested = self.attested.max(header.durable);
             self.released = self.released.max(header.released);
             self.sealed = header.kind == Kind::Seal;
+        }
+        if self.in_order {
+            self.attested = self.attested.max(walker.position().lsn);
         }
         Ok(walker.position().offset > start)
     }

@@ -235,7 +235,10 @@ impl Walk {
         let mut walk = Walk::new(layout);
         walk.segments(storage, &[newest])?;
         // Usually that is enough: all that is older is durable, and is looked at when it is read.
-        let durable = walk.durable.max(newest.header.durable);
+        let durable = match storage.limits().in_order {
+            true => newest.header.first,
+            false => walk.durable.max(newest.header.durable),
+        };
         if durable < newest.header.first {
             let since = layout.since(storage, newest.header.durable)?;
             walk = Walk::new(layout);

@@ -55,7 +55,7 @@ impl Cache {
 
     /// How many objects may be fetched ahead without pushing out what is read now.
     pub(crate) fn room_ahead(&self) -> u64 {
-        self.limit / 2 / self.usual.max(1)
+        self.limit / 4 * 3 / self.usual.max(1)
     }
 
     pub(crate) fn begin(&mut self, place: Place, fetched: Fetched) {
@@ -74,11 +74,12 @@ impl Cache {
     }
 
     /// An object has come: now its size is known.
-    pub(crate) fn arrived(&mut self, place: Place, bytes: u64) {
+    pub(crate) fn arrived(&mut self, place: Place, object: &Arc<Object>) {
+        let bytes = object.header.frame_bytes;
         self.usual = (self.usual * 3 + bytes) / 4;
-        if let Some((_, counted)) = self.entries.get_mut(&place) {
-            self.bytes = self.bytes - *counted + bytes;
-            *counted = bytes;
+        if let Some(entry) = self.entries.get_mut(&place) {
+            self.bytes = self.bytes - entry.1 + bytes;
+            *entry = (ready(Arc::clone(object)), bytes);
         }
         self.evict();
     }
@@ -107,6 +108,12 @@ impl Cache {
             self.remove(oldest);
         }
     }
+}
+
+fn ready(object: Arc<Object>) -> Fetched {
+    let ready = std::future::ready(Ok(Some(object))).boxed().shared();
+    ready.clone().now_or_never(); // so that `peek` sees it
+    ready
 }
 
 #[cfg(test)]

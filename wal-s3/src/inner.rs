@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     pub(crate) cache: Mutex<Cache>,
     /// Where the log ended when it was last looked at, by who has not the writer's role.
     pub(crate) end: tokio::sync::Mutex<Option<End>>,
+    /// Nothing is known to lie at or behind this place.
+    pub(crate) seen_end: Mutex<Place>,
     /// The next hint is written when so much is confirmed; none while one is on its way.
     pub(crate) next_hint: Mutex<Option<u64>>,
     /// Where reads ended lately.
@@ -57,6 +59,7 @@ impl Inner {
             directory: Mutex::default(),
             cache: Mutex::new(Cache::new(options.cache_bytes)),
             end: tokio::sync::Mutex::default(),
+            seen_end: Mutex::default(),
             next_hint: Mutex::new(None),
             reads: Mutex::default(),
             sweeping: tokio::sync::Mutex::default(),
@@ -75,10 +78,7 @@ impl Inner {
             let found = inner.download(place).await;
             // The entry is there already: it was made under the lock that is taken here.
             match &found {
-                Ok(Some(object)) => {
-                    let bytes = object.header.frame_bytes;
-                    inner.cache.lock().arrived(place, bytes);
-                }
+                Ok(Some(object)) => inner.cache.lock().arrived(place, object),
                 _ => inner.cache.lock().remove(place),
             }
             found

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use object_store::PutPayload;
 use object_store::path::Path;
+use tokio::time::Instant;
 use wal_core::StorageError;
 
 use crate::inner::Inner;
@@ -21,9 +22,11 @@ use crate::key::Place;
 use crate::object::{HEADER_BYTES, Header, Kind};
 use crate::put::foreign;
 
-/// So many objects are asked for at first, behind a hint.
-const FIRST_BATCH: u64 = 16;
+/// So many objects are asked for at first, behind a hint: as many as there usually are.
+const FIRST_BATCH: u64 = 32;
 const LARGEST_BATCH: u64 = 64;
+/// Of a segment with more objects only the first and the last are read at once.
+const LONGEST_SEGMENT: u64 = 1024;
 /// Names in a listing.
 const PAGE: usize = 1000;
 /// A log that is trimmed while its end is looked for is looked at again, so often.
@@ -40,6 +43,8 @@ pub(crate) struct End {
     pub(crate) last: Option<Header>,
     /// How often it was looked at in vain.
     pub(crate) idle: u32,
+    /// When that was found out.
+    pub(crate) at: Option<Instant>,
 }
 
 impl End {
@@ -47,6 +52,7 @@ impl End {
         hole: Place { epoch: 0, seq: 0 },
         last: None,
         idle: 0,
+        at: None,
     };
 
     fn after(last: Header) -> End {
@@ -58,6 +64,7 @@ impl End {
             hole,
             last: Some(last),
             idle: 0,
+            at: None,
         }
     }
 
@@ -109,15 +116,15 @@ impl Inner {
                 Kind::Close => 1,
                 _ => FIRST_BATCH,
             };
-            self.read_newest_segment(&base, ahead);
-            if base.head > Place::default() && !self.absorb(base.head).await? {
-                return Ok(None);
-            }
-            if !self.absorb(base.place).await? {
-                return Ok(None);
+            for place in self.ask_for_newest_segment(&base, ahead) {
+                if place > Place::default() && !self.absorb(place).await? {
+                    return Ok(None);
+                }
             }
             let end = self.walk(End::after(base), ahead, LONG_WALK).await?;
-            let far = match end.hole.seq > LONG_WALK {
+            *self.seen_end.lock() = end.hole;
+            let walked = end.hole.seq.saturating_sub(base.place.seq);
+            let far = match end.hole.epoch == base.place.epoch && walked >= LONG_WALK {
                 true => self.jump(end.hole).await?,
                 false => None,
             };
@@ -128,20 +135,27 @@ impl Inner {
         }
     }
 
-    /// Recovery reads the newest segment, and what follows: asks for it at once.
-    fn read_newest_segment(self: &Arc<Self>, base: &Header, ahead: u64) {
-        let fits = base.end_offset() <= self.options.cache_bytes / 2;
-        if fits && base.head.epoch == base.place.epoch {
-            let segment = base.place.seq.saturating_sub(base.head.seq);
-            let most = u64::from(self.options.segment_objects) * 2;
-            for more in 0..segment.min(most) {
-                let _ = self.fetch(base.head.plus(more));
-            }
+    /// Recovery reads the newest segment, and what follows: asks for all of it at once. Returns
+    /// what is to be there, up to `base`; of a segment that is too large its first object and that.
+    fn ask_for_newest_segment(self: &Arc<Self>, base: &Header, ahead: u64) -> Vec<Place> {
+        let fits = base.end_offset() <= self.options.cache_bytes / 4 * 3
+            && base.head.epoch == base.place.epoch
+            && base.place.seq - base.head.seq.min(base.place.seq) <= LONGEST_SEGMENT;
+        let places: Vec<Place> = match fits {
+            true => (base.head.seq..=base.place.seq)
+                .map(|seq| Place::new(base.place.epoch, seq))
+                .collect(),
+            false => vec![base.head, base.place],
+        };
+        let behind = End::after(*base).hole;
+        for place in places
+            .iter()
+            .copied()
+            .chain((0..ahead).map(|more| behind.plus(more)))
+        {
+            let _ = self.fetch(place);
         }
-        let end = End::after(*base);
-        for more in 0..ahead {
-            let _ = self.fetch(end.hole.plus(more));
-        }
+        places
     }
 
     /// Takes up what one object says; `false` if it is not there.
@@ -171,6 +185,7 @@ impl Inner {
                 };
                 self.absorb(end.hole).await?;
                 end = End::after(object.header);
+                *self.seen_end.lock() = end.hole;
                 if object.header.kind == Kind::Seal {
                     break; // what follows a seal does not count
                 }

@@ -1,6 +1,8 @@
 //! Whether a store keeps the one promise that everything here rests on: of many who create an
 //! object of one name, one succeeds, and it stays that one's.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
 use object_store::PutPayload;
 use object_store::path::Path;
@@ -16,7 +18,7 @@ const ATTEMPTS: u32 = 5;
 impl Inner {
     /// Tries it: twice the same name, then many at once. Refuses a store that fails, and says
     /// what was seen.
-    pub(crate) async fn probe(&self) -> Result<(), StorageError> {
+    pub(crate) async fn probe(self: &Arc<Self>) -> Result<(), StorageError> {
         let name = random_id()?;
         let paths: Vec<Path> = (0..ATTEMPTS)
             .flat_map(|n| {
@@ -45,22 +47,25 @@ impl Inner {
                 _ => {} // in doubt
             }
         }
-        if let Err(why) = self.client.delete(used).await {
-            tracing::warn!(log = %self.keys, %why, "probes could not be deleted");
-        }
+        let inner = Arc::clone(self);
+        self.runtime.spawn(async move {
+            if let Err(why) = inner.client.delete(used).await {
+                tracing::warn!(log = %inner.keys, %why, "probes could not be deleted");
+            }
+        });
         outcome
     }
 
     /// `None`: as it should be; the empty string: in doubt; else what was wrong.
     async fn create_twice(&self, path: &Path) -> Result<Option<String>, StorageError> {
-        self.probe_create(path, 1).await?;
-        let there = self.client.get(path, None).await?.is_some();
+        let first = self.probe_create(path, 1).await?;
         let second = self.probe_create(path, 2).await?;
-        Ok(match second {
-            Some(false) if there => None,
-            Some(true) if there => {
+        Ok(match (first, second) {
+            (Some(true), Some(false)) => None,
+            (Some(true), Some(true)) => {
                 Some("an object that existed was created a second time".into())
             }
+            (_, Some(false)) if self.client.get(path, None).await?.is_some() => None,
             _ => Some(String::new()),
         })
     }

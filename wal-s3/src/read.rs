@@ -89,22 +89,34 @@ impl Inner {
     }
 
     /// The same, if everything is in memory.
-    pub(crate) fn read_cached(&self, segment: SegmentId, range: &Range<u64>) -> Option<Bytes> {
+    pub(crate) fn read_cached(
+        self: &Arc<Self>,
+        segment: SegmentId,
+        range: &Range<u64>,
+    ) -> Option<Bytes> {
+        let (parts, last) = self.cached_parts(segment, range)?;
+        if self.reads.lock().goes_on(segment, range) {
+            self.fetch_ahead(last);
+        }
+        Some(joined(parts))
+    }
+
+    fn cached_parts(&self, segment: SegmentId, range: &Range<u64>) -> Option<(Vec<Bytes>, Place)> {
         let directory = self.directory.lock();
         let entry = directory.get(segment)?;
         if range.end > entry.bytes || range.is_empty() {
             return None;
         }
         let cache = self.cache.lock();
-        let mut at = range.start;
+        let (mut at, mut last) = (range.start, entry.place);
         let mut parts = Vec::new();
         while at < range.end {
             let known = directory.floor(segment, at)?;
             let object = cache.peek(known.place).filter(|_| at < known.end)?;
             object.part(at, range.end, &mut parts);
-            at = known.end;
+            (at, last) = (known.end, known.place);
         }
-        Some(joined(parts))
+        Some((parts, last))
     }
 
     async fn object_at(
@@ -257,15 +269,10 @@ impl Inner {
         {
             return term.confirmed();
         }
-        let directory = self.directory.lock();
-        let in_epoch = directory.iter().rev().map(|(_, entry)| entry);
-        let mut in_epoch = in_epoch.filter(|entry| entry.place.epoch == place.epoch);
-        in_epoch
-            .next()
-            .map_or(u64::MAX, |last| match last.place > place {
-                true => last.place.seq + 1,
-                false => u64::MAX,
-            })
+        match *self.seen_end.lock() {
+            end if end.epoch == place.epoch => end.seq,
+            _ => u64::MAX,
+        }
     }
 
     /// The part of the footer that lies in `range`.

@@ -3,10 +3,12 @@
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::ObjectStore;
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::time::Instant;
 use wal_core::{
     Epoch, Identity, IoFuture, Limits, Position, SegmentId, SegmentMeta, Storage, StorageError,
     Sync, Writer,
@@ -16,6 +18,7 @@ use crate::cache::Cache;
 use crate::directory::Directory;
 use crate::inner::{Inner, random_id};
 use crate::key::Place;
+use crate::locate::End;
 use crate::object::{Header, Kind};
 use crate::options::Options;
 use crate::put::{self, Created, foreign};
@@ -24,6 +27,8 @@ use crate::requests::Requests;
 use crate::term::Upload;
 use crate::trim::not_the_writer;
 
+/// What was seen so shortly before need not be looked at again.
+const JUST_NOW: Duration = Duration::from_millis(2);
 /// The longest object.
 const OBJECT_BYTES: u64 = 1 << 30;
 
@@ -222,7 +227,7 @@ impl Storage for ObjectStorage {
         let inner = self.inner();
         self.run(async move {
             inner.look_first().await?;
-            if inner.is_newest(segment) {
+            if inner.is_newest(segment) && !inner.has_just_looked().await {
                 inner.look_again().await?;
             }
             let directory = inner.directory.lock();
@@ -364,6 +369,12 @@ impl Inner {
         Ok(())
     }
 
+    /// A listing and the length that is asked for right after it cost one look.
+    async fn has_just_looked(&self) -> bool {
+        let looked = self.end.lock().await.and_then(|end| end.at);
+        looked.is_some_and(|at| at.elapsed() < JUST_NOW)
+    }
+
     /// Looks for what others have stored since; a writer knows.
     async fn look_again(self: &Arc<Self>) -> Result<(), StorageError> {
         if self.is_writer() {
@@ -372,7 +383,7 @@ impl Inner {
         let mut end = self.end.lock().await;
         let before = *end;
         let Some(known) = before else {
-            *end = Some(self.find_end().await?);
+            *end = Some(found_now(self.find_end().await?));
             return Ok(());
         };
         let mut found = self.walk(known, 1, u64::MAX).await?;
@@ -386,7 +397,7 @@ impl Inner {
                 found = self.find_end().await?;
             }
         }
-        *end = Some(found);
+        *end = Some(found_now(found));
         Ok(())
     }
 
@@ -407,6 +418,13 @@ impl Inner {
             first: Some(entry.first),
         });
         Ok(segments.collect())
+    }
+}
+
+fn found_now(end: End) -> End {
+    End {
+        at: Some(Instant::now()),
+        ..end
     }
 }
 
