@@ -1,0 +1,119 @@
+//! The bounds of a configuration, the rules, and the ways to break them.
+
+use crate::explore::{Name, Next, Steps};
+use crate::state::{EPOCHS, Key, SLOTS, State, bit, epoch_of, key, number_of};
+
+/// A rule that is left out or done wrong: each must be found out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Variant {
+    AcknowledgeOutOfOrder,
+    SealBehindTheLastKnown,
+    NextNumberAfterConflict,
+    DeleteSeals,
+    ConflictIsSuccess,
+    NoSecondLook,
+    ReaderWithoutSecondLook,
+    OwnWithoutSealing,
+    EmptyEpochNotSealed,
+    OwnWriteNotRecognised,
+    ListWithoutHeaders,
+    ConflictIsFence,
+    DeleteBeforeTrimIsConfirmed,
+    TrimBeyondConfirmed,
+    HeaderOnlyConfirmedTrim,
+    HintBehindTheLastObject,
+    OpenIgnoresClose,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config {
+    pub(crate) name: &'static str,
+    pub(crate) writers: u8,
+    pub(crate) window: u8,
+    pub(crate) epochs: u8,
+    /// Numbers an owner may use in an epoch.
+    pub(crate) numbers: u8,
+    pub(crate) trims: u8,
+    pub(crate) reader: bool,
+    /// Whether owners close, and the writers from the second on open without taking over.
+    pub(crate) polite: bool,
+    /// Whether only acknowledged trims excuse a missing record.
+    pub(crate) strict: bool,
+    pub(crate) variant: Option<Variant>,
+}
+
+impl Config {
+    pub(crate) const BASE: Config = Config {
+        name: "",
+        writers: 2,
+        window: 2,
+        epochs: 3,
+        numbers: 3,
+        trims: 0,
+        reader: false,
+        polite: false,
+        strict: false,
+        variant: None,
+    };
+
+    pub(crate) fn is(&self, variant: Variant) -> bool {
+        self.variant == Some(variant)
+    }
+
+    pub(crate) fn check(&self) {
+        assert!(
+            self.epochs <= EPOCHS && self.numbers < SLOTS,
+            "beyond the arrays"
+        );
+    }
+
+    /// Every step of everybody. A writer that crashed or is paused is one that takes no more
+    /// steps: there is none for that.
+    pub(crate) fn steps(&self, state: &State, out: &mut Steps) {
+        for writer in 0..self.writers {
+            self.arrivals(state, writer, out);
+            self.writer_steps(state, writer, out);
+        }
+        self.reader_steps(state, out);
+    }
+
+    /// What was sent arrives, where nothing is in its way. (Where something is, nothing changes.)
+    fn arrivals(&self, state: &State, writer: u8, out: &mut Steps) {
+        let sent = &state.writers[writer as usize].sent;
+        for (at, object) in (0..).zip(sent.iter()) {
+            let Some(object) = object.filter(|_| state.at(at).is_none()) else {
+                continue;
+            };
+            let mut next = state.clone();
+            next.store[at as usize] = Some(object);
+            next.writers[writer as usize].created |= bit(at);
+            if object.is_seal() && state.ever & bit(at) == 0 {
+                next.sealed[epoch_of(at) as usize].get_or_insert(number_of(at));
+            }
+            next.ever |= bit(at);
+            out.push((Name("arrives", Some(writer), at), Next::State(next)));
+        }
+    }
+
+    /// Below this a record may be missing.
+    pub(crate) fn excused(&self, state: &State) -> Key {
+        if self.strict {
+            state.acked_trim
+        } else {
+            state.asked_trim
+        }
+    }
+
+    /// The end that somebody saw in an epoch leaves out acknowledged records.
+    pub(crate) fn cuts_off(&self, state: &State, ends: &[Option<u8>; EPOCHS as usize]) -> bool {
+        let excused = self.excused(state);
+        (0..self.epochs).any(|epoch| {
+            ends[epoch as usize].is_some_and(|end| {
+                let beyond = key(epoch, end)..key(epoch + 1, 0);
+                beyond
+                    .into_iter()
+                    .any(|k| state.is_acked(k) && k >= excused)
+            })
+        })
+    }
+}
