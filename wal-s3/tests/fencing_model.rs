@@ -100,6 +100,14 @@ fn each_rule_is_needed() {
     breaks(Variant::ReaderWithoutSecondLook, reads);
     breaks(Variant::DeleteSeals, trims);
     breaks(Variant::HeaderOnlyConfirmedTrim, trims);
+    breaks(
+        Variant::DeleteWhenTrimIsConfirmed,
+        Config {
+            trims_late: true,
+            strict: true,
+            ..trims
+        },
+    );
 }
 
 #[test]
@@ -115,6 +123,7 @@ fn scratch() {
         reader: e("M_R", 0) > 0,
         polite: e("M_P", 0) > 0,
         strict: e("M_S", 0) > 0,
+        trims_late: e("M_L", 0) > 0,
         ..Config::BASE
     });
 }

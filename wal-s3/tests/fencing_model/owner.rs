@@ -120,10 +120,13 @@ impl Config {
         let excused = self.excused(state);
         let me = &mut state.writers[writer as usize];
         let object = me.sent[at as usize]?;
+        let at_once = !self.trims_late || self.is(Variant::DeleteWhenTrimIsConfirmed);
+        let released = if at_once { object.asks } else { object.trim };
+        me.released = me.released.max(released);
         match object.kind {
             Kind::Trim => {
-                me.released = me.released.max(object.trim);
-                state.acked_trim = state.acked_trim.max(object.trim);
+                me.trim = me.trim.max(object.asks);
+                state.acked_trim = state.acked_trim.max(object.asks);
             }
             Kind::Close => me.end(),
             Kind::Data | Kind::Seal => {}
@@ -172,21 +175,27 @@ impl Config {
     fn build(&self, state: &State, writer: u8, at: Key, kind: Kind, trim: Option<Key>) -> State {
         let mut next = state.clone();
         let me = &mut next.writers[writer as usize];
-        let only_confirmed = self.is(Variant::HeaderOnlyConfirmedTrim);
-        let known = if only_confirmed { me.released } else { me.trim };
-        let record = me.next_record;
-        let trim_or_known = trim.unwrap_or(known);
-        me.sent[at as usize] = Some(Object {
+        let header = match trim {
+            _ if self.trims_late => me.trim,
+            None if self.is(Variant::HeaderOnlyConfirmedTrim) => me.released,
+            asked => asked.unwrap_or(me.trim),
+        };
+        let (asks, record) = (trim.unwrap_or(0), me.next_record);
+        let object = Object {
             kind,
             writer,
-            trim: trim_or_known,
+            trim: header,
+            asks,
             record,
-        });
+        };
+        me.sent[at as usize] = Some(object);
         me.next += 1;
         me.next_record = record + 1;
         me.closing |= kind == Kind::Close;
         if let Some(trim) = trim {
-            me.trim = trim;
+            if !self.trims_late {
+                me.trim = trim;
+            }
             if self.is(Variant::DeleteBeforeTrimIsConfirmed) {
                 me.released = trim;
             }

@@ -34,8 +34,10 @@ pub(crate) enum Kind {
 pub(crate) struct Object {
     pub(crate) kind: Kind,
     pub(crate) writer: u8,
-    /// The trim point in the header; of a Trim the new one.
+    /// The trim point in the header.
     pub(crate) trim: Key,
+    /// The trim point that a Trim asks for.
+    pub(crate) asks: Key,
     /// Which of its writer's records it holds.
     pub(crate) record: u8,
 }
@@ -125,6 +127,7 @@ pub(crate) struct State {
 
 impl std::hash::Hash for Object {
     fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
+        hasher.write_u8(self.asks);
         hasher.write_u32(u32::from_le_bytes([
             self.kind as u8,
             self.writer,

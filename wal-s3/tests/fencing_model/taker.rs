@@ -51,7 +51,7 @@ impl Config {
     fn meet(&self, state: &State, writer: u8, at: Key, object: Object) -> Next {
         let mut next = state.clone();
         let me = &mut next.writers[writer as usize];
-        me.trim = me.trim.max(object.trim);
+        me.trim = me.trim.max(object.trim).max(object.asks);
         if !object.is_seal() {
             me.before = Some(object.kind);
             me.phase = Phase::Walk(at + 1);
@@ -134,6 +134,7 @@ impl Config {
             kind,
             writer,
             trim,
+            asks: 0,
             record: 0,
         };
         me.sent[hole as usize].get_or_insert(seal);
@@ -191,7 +192,7 @@ impl Config {
             number_of(at)
         };
         me.ends[epoch as usize - 1] = Some(hole);
-        me.released = me.trim;
+        me.released = if self.trims_late { 0 } else { me.trim };
         let within = epoch < self.epochs;
         match within {
             true => me.phase = Phase::Own(epoch),

@@ -21,6 +21,7 @@ pub(crate) enum Variant {
     DeleteBeforeTrimIsConfirmed,
     TrimBeyondConfirmed,
     HeaderOnlyConfirmedTrim,
+    DeleteWhenTrimIsConfirmed,
     HintBehindTheLastObject,
     OpenIgnoresClose,
 }
@@ -37,7 +38,12 @@ pub(crate) struct Config {
     pub(crate) reader: bool,
     /// Whether owners close, and the writers from the second on open without taking over.
     pub(crate) polite: bool,
-    /// Whether only acknowledged trims excuse a missing record.
+    /// Whether a trim takes effect one object later: headers carry what is confirmed, and only what
+    /// a confirmed header carries is deleted. Else headers carry what is asked for, and it is
+    /// deleted when the Trim is confirmed.
+    pub(crate) trims_late: bool,
+    /// Whether only trims excuse a missing record that are acknowledged or lie before a seal. Else
+    /// one that was asked for does.
     pub(crate) strict: bool,
     pub(crate) variant: Option<Variant>,
 }
@@ -52,6 +58,7 @@ impl Config {
         trims: 0,
         reader: false,
         polite: false,
+        trims_late: false,
         strict: false,
         variant: None,
     };
@@ -89,6 +96,9 @@ impl Config {
             next.writers[writer as usize].created |= bit(at);
             if object.is_seal() && state.ever & bit(at) == 0 {
                 next.sealed[epoch_of(at) as usize].get_or_insert(number_of(at));
+                let before = key(epoch_of(at), 0)..at;
+                let asks = before.filter_map(|k| state.at(k)).map(|object| object.asks);
+                next.acked_trim = next.acked_trim.max(asks.max().unwrap_or(0));
             }
             next.ever |= bit(at);
             out.push((Name("arrives", Some(writer), at), Next::State(next)));
