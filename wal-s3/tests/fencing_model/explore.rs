@@ -5,11 +5,8 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use crate::state::{Key, State, epoch_of, number_of};
 
-/// What a step leads to.
-pub(crate) enum Next {
-    State(State),
-    Violation(&'static str),
-}
+/// What a step leads to: a state, or what is wrong.
+pub(crate) type Next = Result<State, &'static str>;
 
 /// A step: what happens, to which writer (none for the reader), at which key.
 #[derive(Clone, Copy)]
@@ -47,7 +44,7 @@ pub(crate) fn explore(first: State, most: usize, steps: impl Fn(&State, &mut Ste
             steps(state, &mut out);
             for (nth, (name, next)) in out.drain(..).enumerate() {
                 match next {
-                    Next::Violation(what) => {
+                    Err(what) => {
                         let mut way = retrace(&first, &came, *number, &steps);
                         way.push(name);
                         let violation = Some(Violation { what, steps: way });
@@ -56,11 +53,11 @@ pub(crate) fn explore(first: State, most: usize, steps: impl Fn(&State, &mut Ste
                             violation,
                         };
                     }
-                    Next::State(next) if seen.insert(hash(&next)) => {
+                    Ok(next) if seen.insert(hash(&next)) => {
                         came.push((*number, nth as u16));
                         following.push((came.len() as u32 - 1, next));
                     }
-                    Next::State(_) => {}
+                    Ok(_) => {}
                 }
             }
         }
@@ -95,7 +92,7 @@ fn retrace(
         steps(&state, &mut out);
         let (name, next) = out.swap_remove(nth as usize);
         names.push(name);
-        if let Next::State(next) = next {
+        if let Ok(next) = next {
             state = next;
         }
     }

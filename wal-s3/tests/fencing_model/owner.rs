@@ -28,10 +28,10 @@ impl Config {
             return;
         }
         let data = self.build(state, writer, at, Kind::Data, None);
-        out.push((Name("sends", Some(writer), at), Next::State(data)));
+        out.push((Name("sends", Some(writer), at), Ok(data)));
         if self.polite {
             let close = self.build(state, writer, at, Kind::Close, None);
-            out.push((Name("sends a close", Some(writer), at), Next::State(close)));
+            out.push((Name("sends a close", Some(writer), at), Ok(close)));
         }
         if state.trims_left > 0 {
             let beyond = self.is(Variant::TrimBeyondConfirmed);
@@ -39,7 +39,7 @@ impl Config {
             for trim in me.trim + 1..=most {
                 if trim == most || state.is_acked(trim) {
                     let next = self.build(state, writer, at, Kind::Trim, Some(trim));
-                    out.push((Name("sends a trim", Some(writer), at), Next::State(next)));
+                    out.push((Name("sends a trim", Some(writer), at), Ok(next)));
                 }
             }
         }
@@ -62,7 +62,7 @@ impl Config {
             Some(object) if object.is_seal() => {
                 let unsealed = state.sealed[epoch_of(at) as usize].is_none();
                 let next = match unsealed {
-                    true => Next::Violation("a false fence"),
+                    true => Err("a false fence"),
                     false => stop(),
                 };
                 out.push((Name("meets a seal", Some(writer), at), next));
@@ -74,11 +74,11 @@ impl Config {
                 me.first = number_of(at) + 1;
                 out.push((
                     Name("takes its own for another's", Some(writer), at),
-                    Next::State(next),
+                    Ok(next),
                 ));
             }
             Some(_) if there != own => {
-                let next = Next::Violation("an owner finds what is neither its own nor a seal");
+                let next = Err("an owner finds what is neither its own nor a seal");
                 out.push((Name("gets", Some(writer), at), next));
             }
             _ => {}
@@ -109,10 +109,10 @@ impl Config {
         }
         for at in newly {
             if let Some(what) = self.acknowledge(&mut next, writer, at) {
-                return Next::Violation(what);
+                return Err(what);
             }
         }
-        Next::State(next)
+        Ok(next)
     }
 
     /// Tells the caller that the object is durable; what is wrong with that.
@@ -168,7 +168,7 @@ impl Config {
         }
         let mut next = state.clone();
         next.store[at as usize] = None;
-        out.push((Name("deletes", Some(writer), at), Next::State(next)));
+        out.push((Name("deletes", Some(writer), at), Ok(next)));
     }
 
     /// The state in which the writer has sent one object more.

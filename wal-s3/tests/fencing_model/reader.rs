@@ -81,7 +81,7 @@ impl Config {
 }
 
 fn read_on(state: &State, reading: Reading) -> Next {
-    Next::State(State {
+    Ok(State {
         reading,
         ..state.clone()
     })

@@ -55,7 +55,7 @@ impl Config {
         if !object.is_seal() {
             me.before = Some(object.kind);
             me.phase = Phase::Walk(at + 1);
-            return Next::State(next);
+            return Ok(next);
         }
         let own = object.writer == writer;
         let why = if own { Why::OwnSeal } else { Why::ForeignSeal };
@@ -140,7 +140,7 @@ impl Config {
         me.sent[hole as usize].get_or_insert(seal);
         me.hole = number_of(at);
         me.phase = Phase::Sealing(hole);
-        Next::State(next)
+        Ok(next)
     }
 
     /// The seal was sent. "Created" is an answer; with any other outcome what is there decides.
@@ -181,7 +181,7 @@ impl Config {
     fn own(&self, state: &State, writer: u8, at: Key) -> Next {
         let epoch = epoch_of(at) + 1;
         if state.owners[epoch as usize].is_some_and(|owner| owner != writer) {
-            return Next::Violation("an epoch has two owners");
+            return Err("an epoch has two owners");
         }
         let mut next = state.clone();
         next.owners[epoch as usize] = Some(writer);
@@ -199,7 +199,7 @@ impl Config {
             false => me.end(),
         }
         if self.polite && writer > 0 && at > 0 && !self.has_closed(state, epoch - 1) {
-            return Next::Violation("an open takes the log from a writer that did not close it");
+            return Err("an open takes the log from a writer that did not close it");
         }
         let cuts_off = self.cuts_off(&next, &next.writers[writer as usize].ends);
         violates(
@@ -219,20 +219,16 @@ impl Config {
 pub(crate) fn to(state: &State, writer: u8, phase: Phase) -> Next {
     let mut next = state.clone();
     next.writers[writer as usize].phase = phase;
-    Next::State(next)
+    Ok(next)
 }
 
 /// The same, without the writer.
 pub(crate) fn over(state: &State, writer: u8) -> Next {
     let mut next = state.clone();
     next.writers[writer as usize].end();
-    Next::State(next)
+    Ok(next)
 }
 
 pub(crate) fn violates(violated: bool, what: &'static str, next: State) -> Next {
-    if violated {
-        Next::Violation(what)
-    } else {
-        Next::State(next)
-    }
+    if violated { Err(what) } else { Ok(next) }
 }

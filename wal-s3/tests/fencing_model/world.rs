@@ -1,6 +1,6 @@
 //! The bounds of a configuration, the rules, and the ways to break them.
 
-use crate::explore::{Name, Next, Steps};
+use crate::explore::{Name, Steps};
 use crate::state::{EPOCHS, Key, SLOTS, State, bit, epoch_of, key, number_of};
 
 /// A rule that is left out or done wrong: each must be found out.
@@ -28,7 +28,6 @@ pub(crate) enum Variant {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Config {
-    pub(crate) name: &'static str,
     pub(crate) writers: u8,
     pub(crate) window: u8,
     pub(crate) epochs: u8,
@@ -50,7 +49,6 @@ pub(crate) struct Config {
 
 impl Config {
     pub(crate) const BASE: Config = Config {
-        name: "",
         writers: 2,
         window: 2,
         epochs: 3,
@@ -101,7 +99,7 @@ impl Config {
                 next.acked_trim = next.acked_trim.max(asks.max().unwrap_or(0));
             }
             next.ever |= bit(at);
-            out.push((Name("arrives", Some(writer), at), Next::State(next)));
+            out.push((Name("arrives", Some(writer), at), Ok(next)));
         }
     }
 
@@ -125,5 +123,35 @@ impl Config {
                     .any(|k| state.is_acked(k) && k >= excused)
             })
         })
+    }
+}
+
+impl std::fmt::Display for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Config {
+            writers,
+            window,
+            epochs,
+            numbers,
+            trims,
+            ..
+        } = self;
+        write!(
+            f,
+            "{writers} writers, window {window}, {epochs} epochs of {numbers}, {trims} trims"
+        )?;
+        let said = [
+            (self.reader, "a reader"),
+            (self.polite, "closes"),
+            (self.trims_late, "trims one object later"),
+            (self.strict, "strict"),
+        ];
+        for (_, what) in said.iter().filter(|(said, _)| *said) {
+            write!(f, ", {what}")?;
+        }
+        match self.variant {
+            Some(variant) => write!(f, "; {variant:?}"),
+            None => Ok(()),
+        }
     }
 }
