@@ -80,13 +80,13 @@ impl Requests {
     /// What was added since `earlier`.
     pub fn since(&self, earlier: Requests) -> Requests {
         Requests {
-            puts: self.puts - earlier.puts,
-            gets: self.gets - earlier.gets,
-            heads: self.heads - earlier.heads,
-            lists: self.lists - earlier.lists,
-            deletes: self.deletes - earlier.deletes,
-            bytes_up: self.bytes_up - earlier.bytes_up,
-            bytes_down: self.bytes_down - earlier.bytes_down,
+            puts: self.puts.saturating_sub(earlier.puts),
+            gets: self.gets.saturating_sub(earlier.gets),
+            heads: self.heads.saturating_sub(earlier.heads),
+            lists: self.lists.saturating_sub(earlier.lists),
+            deletes: self.deletes.saturating_sub(earlier.deletes),
+            bytes_up: self.bytes_up.saturating_sub(earlier.bytes_up),
+            bytes_down: self.bytes_down.saturating_sub(earlier.bytes_down),
         }
     }
 }
