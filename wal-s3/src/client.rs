@@ -131,8 +131,6 @@ impl Client {
 
     async fn put(&self, path: &Path, payload: PutPayload, mode: PutMode) -> Result<(), Failed> {
         add(&self.counters.puts, 1);
-            eprintln!("{} PUT {path}", crate::term::now_micros() / 1000 % 100000);
-        }
         add(&self.counters.bytes_up, payload.content_length() as u64);
         let options = PutOptions::from(mode);
         self.send(self.store.put_opts(path, payload, options))
@@ -149,11 +147,6 @@ impl Client {
         let mut patience = self.patience(|| format!("reading {path}"));
         loop {
             add(&self.counters.gets, 1);
-                eprintln!(
-                    "{} GET {path} {first:?}",
-                    crate::term::now_micros() / 1000 % 100000
-                );
-            }
             let options = GetOptions {
                 range: first.map(|bytes| GetRange::Bounded(0..bytes)),
                 ..GetOptions::default()

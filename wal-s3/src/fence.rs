@@ -32,9 +32,9 @@ impl Inner {
             if !self.options.take_over && !end.is_closed() {
                 return Err(self.in_use(&end));
             }
-            let seal = self.seal(end.hole, writer);
+            let seal = self.seal(end.hole, end.hole, writer);
             match self.create(&seal).await? {
-                Created::Mine if self.was_filled(end.hole).await? => {
+                Created::Mine if self.is_void(end.hole).await? => {
                     // It was trimmed before the seal came: the seal means nothing.
                     end = self.find_end().await?;
                 }
@@ -43,7 +43,10 @@ impl Inner {
                     if self.options.take_over && attempt >= PATIENCE {
                         self.block_the_way(end.hole, writer, attempt).await?;
                     }
-                    end = self.walk(end, 16, u64::MAX).await?;
+                    end = match self.walk(end, 16, u64::MAX).await? {
+                        Some(end) => end,
+                        None => self.find_end().await?,
+                    };
                 }
             }
         }
@@ -69,11 +72,13 @@ impl Inner {
         attempt: u32,
     ) -> Result<(), StorageError> {
         let ahead = (AHEAD.0 << attempt.min(16)).min(AHEAD.1);
-        self.create(&self.seal(hole.plus(ahead), writer)).await?;
+        self.create(&self.seal(hole.plus(ahead), hole, writer))
+            .await?;
         Ok(())
     }
 
-    fn seal(&self, place: Place, writer: u128) -> Upload {
+    /// A seal for `place`; everything before `hole` is there.
+    fn seal(&self, place: Place, hole: Place, writer: u128) -> Upload {
         let label = self.options.owner.as_bytes().to_vec();
         let directory = self.directory.lock();
         let newest = directory.newest();
@@ -87,7 +92,7 @@ impl Inner {
             offset: newest.map_or(0, |(_, entry)| entry.bytes),
             frame_bytes: 0,
             first: newest.map_or(Lsn::ZERO, |(_, entry)| entry.first),
-            confirmed: place.seq,
+            confirmed: hole.seq,
             head: newest.map_or(Place::default(), |(_, entry)| entry.place),
             trim: directory.trim,
             gone: directory.gone,

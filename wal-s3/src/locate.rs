@@ -19,7 +19,7 @@ use wal_core::StorageError;
 
 use crate::inner::Inner;
 use crate::key::Place;
-use crate::object::{HEADER_BYTES, Header, Kind};
+use crate::object::{HEADER_BYTES, Header, Kind, Object};
 use crate::put::foreign;
 
 /// So many objects are asked for at first, behind a hint: as many as there usually are.
@@ -74,6 +74,14 @@ impl End {
     }
 }
 
+/// What a place without an object is.
+enum Hole {
+    End,
+    Trimmed,
+    /// None any more.
+    Filled,
+}
+
 impl Inner {
     /// Finds the end of the log, and fills the directory.
     pub(crate) async fn find_end(self: &Arc<Self>) -> Result<End, StorageError> {
@@ -109,7 +117,7 @@ impl Inner {
         }
     }
 
-    /// The end of the log that has, or had, this object; `None` if it is not there any more.
+    /// The end of the log that has, or had, this object; `None` if that was trimmed since.
     async fn end_behind(self: &Arc<Self>, mut base: Header) -> Result<Option<End>, StorageError> {
         loop {
             let ahead = match base.kind {
@@ -121,7 +129,9 @@ impl Inner {
                     return Ok(None);
                 }
             }
-            let end = self.walk(End::after(base), ahead, LONG_WALK).await?;
+            let Some(end) = self.walk(End::after(base), ahead, LONG_WALK).await? else {
+                return Ok(None);
+            };
             *self.seen_end.lock() = end.hole;
             let walked = end.hole.seq.saturating_sub(base.place.seq);
             let far = match end.hole.epoch == base.place.epoch && walked >= LONG_WALK {
@@ -169,31 +179,64 @@ impl Inner {
     }
 
     /// Goes on from `end` to the first place without an object, `batch` objects at a time; or
-    /// stops after `most` objects.
+    /// stops after `most` objects. `None` if what lies there has been trimmed since.
     pub(crate) async fn walk(
         self: &Arc<Self>,
         mut end: End,
         mut batch: u64,
         most: u64,
-    ) -> Result<End, StorageError> {
+    ) -> Result<Option<End>, StorageError> {
         let mut walked = 0;
-        while walked < most {
+        'batches: while walked < most {
             let places = (0..batch).map(|more| self.fetch(end.hole.plus(more)));
-            for found in join_all(places).await {
-                let Some(object) = found? else {
-                    return Ok(end);
+            let mut found = join_all(places).await.into_iter();
+            while let Some(next) = found.next() {
+                let Some(object) = next? else {
+                    let behind: Vec<_> = found.flatten().flatten().collect();
+                    match self.is_hole(end.hole, &behind).await? {
+                        Hole::End => return Ok(Some(end)),
+                        Hole::Trimmed => return Ok(None),
+                        Hole::Filled => continue 'batches,
+                    }
                 };
                 self.absorb(end.hole).await?;
+                let sealed = object.header.kind == Kind::Seal;
+                if sealed && self.is_void(end.hole).await? {
+                    return Ok(None);
+                }
                 end = End::after(object.header);
                 *self.seen_end.lock() = end.hole;
-                if object.header.kind == Kind::Seal {
+                if sealed {
                     break; // what follows a seal does not count
                 }
             }
             walked += batch;
             batch = (batch * 2).min(LARGEST_BATCH);
         }
-        Ok(end)
+        Ok(Some(end))
+    }
+
+    /// What to make of a place without an object, when these lie behind it.
+    async fn is_hole(
+        self: &Arc<Self>,
+        hole: Place,
+        behind: &[Arc<Object>],
+    ) -> Result<Hole, StorageError> {
+        if behind.iter().any(|object| object.header.trim > hole) {
+            return Ok(Hole::Trimmed);
+        }
+        let confirmed = |object: &Arc<Object>| object.header.confirmed > hole.seq;
+        if !behind.iter().any(confirmed) {
+            return Ok(Hole::End);
+        }
+        if self.fetch(hole).await?.is_some() {
+            return Ok(Hole::Filled); // it came while the others were read
+        }
+        Err(StorageError::NotFound(format!(
+            "{} was confirmed, and is missing: the log at {} is damaged",
+            self.keys.object(hole),
+            self.keys
+        )))
     }
 
     /// A later object of the same epoch that is confirmed, if the walk from `from` would be
@@ -250,21 +293,28 @@ impl Inner {
         place.ok_or_else(|| foreign(listed, "its name is not an object's"))
     }
 
-    /// Whether something proves that an object was once confirmed at `hole`: then it was trimmed
-    /// (or lost), and is not where the log ends.
-    pub(crate) async fn was_filled(&self, hole: Place) -> Result<bool, StorageError> {
+    /// The second look: whether a seal at this place means nothing, because what lay there had
+    /// been trimmed before it came. The trim point in the newest header tells. A seal's does not:
+    /// it may have been put far ahead ([`fence`](crate::fence)) by who knew less.
+    pub(crate) async fn is_void(&self, seal: Place) -> Result<bool, StorageError> {
         let log = self.keys.log();
-        let mut after = self.keys.object(hole);
+        let mut after = self.keys.object(seal);
+        let mut void = false;
         loop {
             let page = self.client.list(&log, &after, PAGE).await?;
-            let Some(last) = page.last().map(|meta| meta.location.clone()) else {
-                return Ok(false);
-            };
-            match self.look(self.place_of(&last)?).await? {
-                Some(header) if header.proves(hole) => return Ok(true),
-                Some(_) if page.len() < PAGE => return Ok(false),
-                Some(_) => after = last,
-                None => {} // trimmed just now: the next listing shows less
+            for meta in page.iter().rev() {
+                match self.look(self.place_of(&meta.location)?).await? {
+                    Some(header) if header.kind == Kind::Seal => {}
+                    Some(header) => {
+                        void = header.trim > seal;
+                        break;
+                    }
+                    None => return Ok(true), // trimmed just now, and so is what lies before it
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE && !void => after = last.location.clone(),
+                _ => return Ok(void),
             }
         }
     }

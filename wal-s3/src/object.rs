@@ -174,13 +174,6 @@ impl Header {
     pub(crate) fn end_offset(&self) -> u64 {
         self.offset.saturating_add(self.frame_bytes)
     }
-
-    /// Whether this object proves that `hole` was once filled: it was trimmed or lost since.
-    pub(crate) fn proves(&self, hole: Place) -> bool {
-        self.trim > hole
-            || self.place.epoch > hole.epoch
-            || (self.place.epoch == hole.epoch && self.confirmed > hole.seq)
-    }
 }
 
 /// An object that was read whole.

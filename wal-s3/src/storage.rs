@@ -387,16 +387,21 @@ impl Inner {
             return Ok(());
         };
         let mut found = self.walk(known, 1, u64::MAX).await?;
-        if found.hole == known.hole {
-            found.idle = known.idle.saturating_add(1);
+        if let Some(end) = found.as_mut().filter(|end| end.hole == known.hole) {
+            end.idle = known.idle.saturating_add(1);
             // Perhaps what follows here was written, read by others, and trimmed.
-            if found.idle.is_multiple_of(16)
-                && let Some(hint) = self.read_hint().await?
-                && hint.proves(found.hole)
-            {
-                found = self.find_end().await?;
+            let hint = match end.idle.is_multiple_of(16) {
+                true => self.read_hint().await?,
+                false => None,
+            };
+            if hint.is_some_and(|hint| hint.place > known.hole) {
+                found = None;
             }
         }
+        let found = match found {
+            Some(found) => found,
+            None => self.find_end().await?,
+        };
         *end = Some(found_now(found));
         Ok(())
     }
