@@ -43,7 +43,7 @@ impl Inner {
                     if self.options.take_over && attempt >= PATIENCE {
                         self.block_the_way(end.hole, writer, attempt).await?;
                     }
-                    end = match self.walk(end, 16, u64::MAX).await? {
+                    end = match self.walk(end, self.batch(end.hole, 16), u64::MAX).await? {
                         Some(end) => end,
                         None => self.find_end().await?,
                     };

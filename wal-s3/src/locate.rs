@@ -17,6 +17,7 @@ use object_store::path::Path;
 use tokio::time::Instant;
 use wal_core::StorageError;
 
+use crate::cache::Fetched;
 use crate::inner::Inner;
 use crate::key::Place;
 use crate::object::{HEADER_BYTES, Header, Kind, Object};
@@ -124,12 +125,18 @@ impl Inner {
                 Kind::Close => 1,
                 _ => FIRST_BATCH,
             };
-            for place in self.ask_for_newest_segment(&base, ahead) {
-                if place > Place::default() && !self.absorb(place).await? {
-                    return Ok(None);
+            let segment = self.newest_segment(&base);
+            let asked: Vec<Fetched> = segment.iter().map(|place| self.fetch(*place)).collect();
+            let behind = self.batch(End::after(base).hole, ahead);
+            for (place, object) in segment.into_iter().zip(join_all(asked).await) {
+                match object? {
+                    Some(object) => self.absorb(&object)?,
+                    None if place == Place::default() => {} // there is no segment yet
+                    None => return Ok(None),
                 }
             }
-            let Some(end) = self.walk(End::after(base), ahead, LONG_WALK).await? else {
+            self.ask_for_previous_segment();
+            let Some(end) = self.walk(End::after(base), behind, LONG_WALK).await? else {
                 return Ok(None);
             };
             *self.seen_end.lock() = end.hole;
@@ -145,61 +152,71 @@ impl Inner {
         }
     }
 
-    /// Recovery reads the newest segment, and what follows: asks for all of it at once. Returns
-    /// what is to be there, up to `base`; of a segment that is too large its first object and that.
-    fn ask_for_newest_segment(self: &Arc<Self>, base: &Header, ahead: u64) -> Vec<Place> {
+    /// What recovery reads first: the newest segment up to `base`, or, if that is too much to
+    /// keep, its first object and `base`.
+    fn newest_segment(&self, base: &Header) -> Vec<Place> {
         let fits = base.end_offset() <= self.options.cache_bytes / 4 * 3
             && base.head.epoch == base.place.epoch
             && base.place.seq - base.head.seq.min(base.place.seq) <= LONGEST_SEGMENT;
-        let places: Vec<Place> = match fits {
+        match fits {
             true => (base.head.seq..=base.place.seq)
                 .map(|seq| Place::new(base.place.epoch, seq))
                 .collect(),
             false => vec![base.head, base.place],
-        };
-        let behind = End::after(*base).hole;
-        for place in places
-            .iter()
-            .copied()
-            .chain((0..ahead).map(|more| behind.plus(more)))
-        {
-            let _ = self.fetch(place);
         }
-        places
     }
 
-    /// Takes up what one object says; `false` if it is not there.
-    async fn absorb(self: &Arc<Self>, place: Place) -> Result<bool, StorageError> {
-        let Some(object) = self.fetch(place).await? else {
-            return Ok(false);
-        };
+    /// Recovery reads the header of the segment before the newest one, too.
+    fn ask_for_previous_segment(self: &Arc<Self>) {
+        let previous = self
+            .directory
+            .lock()
+            .iter()
+            .rev()
+            .nth(1)
+            .map(|(_, entry)| entry.place);
+        if let Some(previous) = previous {
+            let _ = self.fetch(previous);
+        }
+    }
+
+    /// Takes up what an object says.
+    fn absorb(&self, object: &Object) -> Result<(), StorageError> {
         let absorbed = self.directory.lock().absorb(&object.header, &object.extra);
-        absorbed.map_err(|why| foreign(&self.keys.object(place), why))?;
-        Ok(true)
+        absorbed.map_err(|why| foreign(&self.keys.object(object.header.place), why))
     }
 
-    /// Goes on from `end` to the first place without an object, `batch` objects at a time; or
-    /// stops after `most` objects. `None` if what lies there has been trimmed since.
+    /// Asks for so many objects from a place on.
+    pub(crate) fn batch(self: &Arc<Self>, from: Place, count: u64) -> Vec<Fetched> {
+        (0..count).map(|more| self.fetch(from.plus(more))).collect()
+    }
+
+    /// Goes on from `end` to the first place without an object; or stops after `most` objects.
+    /// `batch` are the first that were asked for. `None` if what lies there has been trimmed since.
     pub(crate) async fn walk(
         self: &Arc<Self>,
         mut end: End,
-        mut batch: u64,
+        mut batch: Vec<Fetched>,
         most: u64,
     ) -> Result<Option<End>, StorageError> {
-        let mut walked = 0;
-        'batches: while walked < most {
-            let places = (0..batch).map(|more| self.fetch(end.hole.plus(more)));
-            let mut found = join_all(places).await.into_iter();
+        let (mut walked, mut size) = (0, batch.len() as u64);
+        'batches: loop {
+            let mut found = join_all(batch).await.into_iter();
+            walked += size;
+            size = (size * 2).min(LARGEST_BATCH);
             while let Some(next) = found.next() {
                 let Some(object) = next? else {
                     let behind: Vec<_> = found.flatten().flatten().collect();
                     match self.is_hole(end.hole, &behind).await? {
                         Hole::End => return Ok(Some(end)),
                         Hole::Trimmed => return Ok(None),
-                        Hole::Filled => continue 'batches,
+                        Hole::Filled => {
+                            batch = self.batch(end.hole, size);
+                            continue 'batches;
+                        }
                     }
                 };
-                self.absorb(end.hole).await?;
+                self.absorb(&object)?;
                 let sealed = object.header.kind == Kind::Seal;
                 if sealed && self.is_void(end.hole).await? {
                     return Ok(None);
@@ -210,10 +227,11 @@ impl Inner {
                     break; // what follows a seal does not count
                 }
             }
-            walked += batch;
-            batch = (batch * 2).min(LARGEST_BATCH);
+            if walked >= most {
+                return Ok(Some(end));
+            }
+            batch = self.batch(end.hole, size);
         }
-        Ok(Some(end))
     }
 
     /// What to make of a place without an object, when these lie behind it.

@@ -386,7 +386,9 @@ impl Inner {
             *end = Some(found_now(self.find_end().await?));
             return Ok(());
         };
-        let mut found = self.walk(known, 1, u64::MAX).await?;
+        let mut found = self
+            .walk(known, self.batch(known.hole, 1), u64::MAX)
+            .await?;
         if let Some(end) = found.as_mut().filter(|end| end.hole == known.hole) {
             end.idle = known.idle.saturating_add(1);
             // Perhaps what follows here was written, read by others, and trimmed.
