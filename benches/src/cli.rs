@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::arm::spec::Arm;
+use crate::bucket::Bucket;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,6 +13,7 @@ Examples:
   wal-benches compare --dir /mnt/nvme         logs on the disk that you mean to use
   wal-benches compare --records 2000000 --kills 10 --seed 7 --json report.json
   wal-benches compare --input orders.jsonl.zst
+  wal-benches compare --arms durable,bucket --bucket sim:express
   wal-benches compare --kafka 127.0.0.1:9092  a real broker; loads a topic of its own, deletes it
   wal-benches compare --kafka 127.0.0.1:9092 --topic orders
                                               your topic, only read; your groups are not touched
@@ -82,6 +84,12 @@ pub(crate) struct Compare {
     /// Where the logs go: the disk that is measured [default: beside the executable]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+
+    /// The object store of the arm that has its log in one: `sim:s3` or `sim:express`, which answer
+    /// as slowly as those, or a URL such as s3://bucket/prefix (needs a build with --features cloud;
+    /// credentials from the environment)
+    #[arg(long, value_name = "BUCKET", default_value = "sim:s3")]
+    pub(crate) bucket: Bucket,
 
     /// Only these arms, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', value_name = "ARMS")]

@@ -10,6 +10,7 @@
 )]
 
 mod arm;
+mod bucket;
 mod cli;
 mod compare;
 mod environment;

@@ -206,13 +206,15 @@ fn replay(name: &str, (store, profile): (&str, Profile)) -> Result<(), Failure> 
     let options = Options::default();
     let storage = ObjectStorage::new(Arc::new(bucket.client("reader")), "log", options)?;
     let view = Wal::open_read_only(storage.clone())?;
+    let opened = begun.elapsed();
     let mut bytes = 0;
     for record in view.reader(Lsn::ZERO)? {
         bytes += record?.payload.len();
     }
     let took = begun.elapsed();
     println!(
-        "{store}: {name}: {} MiB verified in {took:.0?}, {objects} objects; {}",
+        "{store}: {name}: {} MiB verified in {took:.0?} ({opened:.0?} of it to open), {objects} \
+         objects; {}",
         bytes >> 20,
         words(&storage.requests())
     );

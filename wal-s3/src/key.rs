@@ -53,6 +53,11 @@ impl Keys {
         Ok(Keys { prefix })
     }
 
+    /// Everything.
+    pub(crate) fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
     /// All objects in the sequence.
     pub(crate) fn log(&self) -> Path {
         self.prefix.clone().join("log")

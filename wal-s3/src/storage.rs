@@ -136,6 +136,24 @@ impl ObjectStorage {
         Some((inner.keys.object(known.place).to_string(), at))
     }
 
+    /// Deletes everything below the prefix, seals included: there is no log any more, and nothing
+    /// that would stop a writer of it. Returns the number of objects. For logs that were made for
+    /// a test or a measurement.
+    ///
+    /// # Errors
+    /// What the store says; then a part may be left.
+    pub fn erase(&self) -> Result<u64, StorageError> {
+        let inner = self.inner();
+        let (done, erased) = std::sync::mpsc::channel();
+        self.shared.inner.runtime.spawn(async move {
+            let _ = done.send(inner.erase().await);
+        });
+        erased.recv().unwrap_or_else(|_| {
+            let stopped = std::io::Error::other("the runtime was shut down");
+            Err(StorageError::io("erasing a log", stopped))
+        })
+    }
+
     /// Runs a task of the storage's.
     fn run<T: Send + 'static>(
         &self,

@@ -121,6 +121,20 @@ impl Inner {
         Ok(())
     }
 
+    pub(crate) async fn erase(&self) -> Result<u64, StorageError> {
+        let everything = self.keys.prefix();
+        let mut erased = 0;
+        loop {
+            let page = self.client.list(everything, everything, PAGE).await?;
+            if page.is_empty() {
+                return Ok(erased);
+            }
+            erased += page.len() as u64;
+            let names = page.into_iter().map(|meta| meta.location);
+            self.client.delete(names.collect()).await?;
+        }
+    }
+
     async fn delete_but_seals(&self, page: Vec<ObjectMeta>) -> Result<(), StorageError> {
         let mut going = Vec::with_capacity(page.len());
         for meta in page {

@@ -12,6 +12,7 @@ use super::ledger::Ledger;
 use super::probe::{Probe, ProbedSink, say};
 use super::spec::{Arm, Measured, Said, Spec};
 use super::{direct, receiver, usage};
+use crate::bucket::Asked;
 use crate::failure::{Failure, Outcome};
 
 /// Runs the arm that standard input describes; the parent hears how it went.
@@ -62,6 +63,7 @@ pub(super) struct Ran {
     pub(super) skipped: u64,
     /// Given to storage by the receiver's log.
     pub(super) log_bytes: u64,
+    pub(super) asked: Option<Asked>,
 }
 
 fn run(spec: &Spec) -> Outcome<Measured> {
@@ -86,6 +88,7 @@ fn run(spec: &Spec) -> Outcome<Measured> {
             .map(|(after, before)| after - before),
         stored_bytes: ran.log_bytes + checkpoint_bytes,
         peak_memory_bytes: usage::peak_memory_bytes(),
+        asked: ran.asked,
         repeats_dropped: ran.repeats_dropped,
         skipped: ran.skipped,
         latency: probe.latency(),

@@ -4,6 +4,7 @@
 use std::thread;
 
 use wal_core::Wal;
+use wal_s3::ObjectStorage;
 use wal_streaming::{
     Driver, DriverReport, Finisher, KafkaFeed, Receiver, ReceiverOptions, ReceiverReport, Source,
     Stop, Store, WalSource, WalStore, memory_channel,
@@ -12,7 +13,8 @@ use wal_streaming::{
 use super::child::{Ran, driver_options, kafka_options, millis, open_wal, sink};
 use super::notes::AcknowledgedNotes;
 use super::probe::{Probe, ProbedFeed};
-use super::spec::Spec;
+use super::spec::{Arm, Spec};
+use crate::bucket::Asked;
 use crate::failure::{Failure, Outcome};
 
 /// Without a log, received records wait in memory; as many as the log's queue may hold.
@@ -24,6 +26,7 @@ pub(super) fn run(spec: &Spec, probe: &Probe, checkpoint: &Wal) -> Outcome<Ran> 
         source,
         finisher,
         log,
+        bucket,
     } = between(spec)?;
     let mut receiver = receiver(spec, probe, store)?;
     let (mut driver, _) = Driver::open(
@@ -45,15 +48,20 @@ pub(super) fn run(spec: &Spec, probe: &Probe, checkpoint: &Wal) -> Outcome<Ran> 
     let received = received.map_err(|_| Failure::run("the receiver panicked"))?;
     // If both failed, the receiver's reason comes first: the driver only followed.
     let (received, driven): (ReceiverReport, DriverReport) = (received?, driven?);
-    let log_bytes = log.as_ref().map_or(0, |log| log.stats().stored_bytes);
+    let mut log_bytes = log.as_ref().map_or(0, |log| log.stats().stored_bytes);
     if let Some(log) = log {
         log.close()?;
+    }
+    let requests = bucket.map(|bucket| bucket.requests());
+    if let Some(requests) = &requests {
+        log_bytes = requests.bytes_up; // with headers, hints and what was sent again
     }
     Ok(Ran {
         bytes: received.bytes,
         repeats_dropped: received.repeats_dropped,
         skipped: driven.skipped,
         log_bytes,
+        asked: requests.map(|requests| Asked::new(&requests, &spec.bucket)),
     })
 }
 
@@ -63,6 +71,7 @@ struct Between {
     source: Box<dyn Source>,
     finisher: Finisher,
     log: Option<Wal>,
+    bucket: Option<ObjectStorage>,
 }
 
 fn between(spec: &Spec) -> Outcome<Between> {
@@ -74,10 +83,10 @@ fn between(spec: &Spec) -> Outcome<Between> {
             source: Box::new(source),
             finisher,
             log: None,
+            bucket: None,
         });
     }
-    let notes = spec.notes.then(|| spec.synced_file());
-    let log = open_wal(&spec.log_dir(), spec.arm.log_options(), notes.as_deref())?;
+    let (log, bucket) = open_log(spec)?;
     let store = WalStore::open(log.clone(), spec.arm.acknowledge())?;
     let source = WalSource::new(log.clone(), "compare");
     let finisher = source.finisher();
@@ -86,7 +95,21 @@ fn between(spec: &Spec) -> Outcome<Between> {
         source: Box::new(source),
         finisher,
         log: Some(log),
+        bucket,
     })
+}
+
+/// The receiver's log: files, or objects.
+fn open_log(spec: &Spec) -> Outcome<(Wal, Option<ObjectStorage>)> {
+    let options = spec.arm.log_options();
+    if spec.arm == Arm::Bucket {
+        let bucket = spec.bucket.open(&spec.dir)?;
+        let (log, _) = Wal::open(bucket.clone(), options)?;
+        return Ok((log, Some(bucket)));
+    }
+    let notes = spec.notes.then(|| spec.synced_file());
+    let log = open_wal(&spec.log_dir(), options, notes.as_deref())?;
+    Ok((log, None))
 }
 
 fn receiver(spec: &Spec, probe: &Probe, store: Box<dyn Store>) -> Outcome<Receiver> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use wal_core::Options;
 use wal_streaming::Acknowledge;
 
+use crate::bucket::{Asked, Bucket};
 use crate::failure::Failure;
 use crate::identity::Identity;
 use crate::kafka::Committed;
@@ -29,15 +30,18 @@ pub(crate) enum Arm {
     Every10ms,
     /// Receiver with a log; acknowledges first, syncs every 50 ms
     BeforeSync,
+    /// Receiver with a log in an object store; acknowledges what is durable there
+    Bucket,
 }
 
 impl Arm {
-    pub(crate) const ALL: [Arm; 5] = [
+    pub(crate) const ALL: [Arm; 6] = [
         Arm::Direct,
         Arm::NoLog,
         Arm::Durable,
         Arm::Every10ms,
         Arm::BeforeSync,
+        Arm::Bucket,
     ];
 
     /// As the report calls it.
@@ -48,6 +52,7 @@ impl Arm {
             Arm::Durable => "receiver+WAL durable",
             Arm::Every10ms => "receiver+WAL synced every 10 ms",
             Arm::BeforeSync => "receiver+WAL acknowledged before sync",
+            Arm::Bucket => "receiver+WAL on a bucket",
         }
     }
 
@@ -63,6 +68,7 @@ impl Arm {
             Arm::BeforeSync => {
                 "a kill, not a power cut: that costs what was acknowledged and not yet synced"
             }
+            Arm::Bucket => "kill, power cut and the loss of the machine, as far as the store keeps",
         }
     }
 
@@ -79,7 +85,7 @@ impl Arm {
 
     /// Whether the receiver keeps a log.
     pub(crate) fn has_log(self) -> bool {
-        matches!(self, Arm::Durable | Arm::Every10ms | Arm::BeforeSync)
+        !matches!(self, Arm::Direct | Arm::NoLog)
     }
 
     pub(super) fn log_options(self) -> Options {
@@ -140,6 +146,8 @@ pub(crate) struct Spec {
     pub(crate) brokers: String,
     pub(crate) topic: String,
     pub(crate) group: String,
+    /// Where the log of the arm lies that has it in an object store.
+    pub(crate) bucket: Bucket,
     /// The sub-directories of this one survive a kill and are used again.
     pub(crate) dir: PathBuf,
     /// Write identities to files, or only count.
@@ -205,6 +213,8 @@ pub(crate) struct Measured {
     /// What log and checkpoint gave to storage.
     pub(crate) stored_bytes: u64,
     pub(crate) peak_memory_bytes: Option<u64>,
+    /// Of the arm whose log lies in an object store.
+    pub(crate) asked: Option<Asked>,
     /// Records received again after a restart, and dropped by their position.
     pub(crate) repeats_dropped: u64,
     /// Records of a planned batch that were gone, and skipped by policy.

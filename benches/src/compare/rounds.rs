@@ -25,6 +25,9 @@ pub(crate) struct Round {
     pub(crate) cpu_seconds_per_gib: Option<f64>,
     pub(crate) stored_per_received: f64,
     pub(crate) peak_memory_bytes: Option<u64>,
+    /// Requests to the object store, and their price in dollars, a GiB received.
+    pub(crate) requests_per_gib: Option<f64>,
+    pub(crate) dollars_per_gib: Option<f64>,
 }
 
 /// All rounds of one arm.
@@ -98,7 +101,7 @@ fn one_round(bench: &mut Bench<'_>, arm: Arm, number: u32) -> Outcome<Measured> 
     let group = bench.cluster.fresh_group();
     let spec = bench.spec(arm, group, dir);
     let ended = supervise(&spec, None, &mut |heard| bench.ui.at(heard.received));
-    bench.workspace.remove(&spec.dir);
+    bench.remove(&spec)?;
     match ended? {
         End::Killed(_) => Err(Failure::run(format!("{}: killed by somebody", arm.label()))),
         End::Finished(measured) => complete(&measured, bench.data.records, arm).map(|()| measured),
@@ -134,6 +137,10 @@ impl Round {
             cpu_seconds_per_gib: measured.cpu_seconds.map(|cpu| cpu / (bytes / GIB)),
             stored_per_received: exact(measured.stored_bytes) / bytes,
             peak_memory_bytes: measured.peak_memory_bytes,
+            requests_per_gib: measured
+                .asked
+                .map(|asked| exact(asked.requests()) / (bytes / GIB)),
+            dollars_per_gib: measured.asked.map(|asked| asked.dollars / (bytes / GIB)),
         }
     }
 }

@@ -34,12 +34,24 @@ impl Bench<'_> {
             brokers: self.cluster.brokers().to_owned(),
             topic: self.data.topic.clone(),
             group,
+            bucket: self.options.bucket.clone(),
             dir,
             sink: None,
             notes: false,
             forgotten: Vec::new(),
             pace: None,
             sink_delay_ms: 0,
+        }
+    }
+}
+
+impl Bench<'_> {
+    /// Frees the space of an arm that is done.
+    pub(super) fn remove(&self, spec: &Spec) -> Outcome<()> {
+        self.workspace.remove(&spec.dir);
+        match spec.arm {
+            Arm::Bucket => spec.bucket.clean_up(&spec.dir),
+            _ => Ok(()),
         }
     }
 }
@@ -76,6 +88,7 @@ pub(crate) fn run(options: &Compare) -> Outcome<()> {
     let source = input.map_or_else(|| data.topic.clone(), |input| input.name().to_owned());
     let report = Report::new(
         environment,
+        options.bucket.describe(),
         source,
         &data,
         cadence,

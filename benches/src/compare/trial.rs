@@ -98,7 +98,7 @@ pub(super) fn trial(bench: &mut Bench<'_>, arm: Arm, event: Event, number: u32) 
         if let Some(killed) = killed {
             let trial = aftermath(bench, &mut spec, event, killed)?;
             if !trial.breaks_promise() {
-                bench.workspace.remove(&spec.dir);
+                bench.remove(&spec)?;
             }
             return Ok(Trial {
                 number,
@@ -107,7 +107,7 @@ pub(super) fn trial(bench: &mut Bench<'_>, arm: Arm, event: Event, number: u32) 
                 ..trial
             });
         }
-        bench.workspace.remove(&spec.dir);
+        bench.remove(&spec)?;
     }
     Err(Failure::run(format!(
         "{}: {MOST_ATTEMPTS} attempts at kill {number} were void: the sink held nothing or \

@@ -20,6 +20,9 @@ pub(super) struct ArmReport {
     pub(super) cpu_seconds_per_gib: Option<Spread>,
     pub(super) stored_per_received: Option<Spread>,
     pub(super) peak_memory_bytes: Option<u64>,
+    /// Of the arm whose log lies in an object store.
+    pub(super) requests_per_gib: Option<Spread>,
+    pub(super) dollars_per_gib: Option<Spread>,
     pub(super) crash: Crash,
     /// Only for the arm that acknowledges before the sync.
     pub(super) power_cut: Option<Crash>,
@@ -73,6 +76,8 @@ impl ArmReport {
             cpu_seconds_per_gib: Spread::of(rounds.iter().filter_map(|r| r.cpu_seconds_per_gib)),
             stored_per_received: Spread::of(rounds.iter().map(|r| r.stored_per_received)),
             peak_memory_bytes: rounds.iter().filter_map(|r| r.peak_memory_bytes).max(),
+            requests_per_gib: Spread::of(rounds.iter().filter_map(|r| r.requests_per_gib)),
+            dollars_per_gib: Spread::of(rounds.iter().filter_map(|r| r.dollars_per_gib)),
             crash: own(|event| event != Event::PowerCut),
             power_cut: (cuts.kills > 0).then_some(cuts),
             rounds: rounds.clone(),

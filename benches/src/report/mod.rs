@@ -21,6 +21,7 @@ use arm::ArmReport;
 #[derive(Serialize)]
 pub(crate) struct Report {
     environment: Environment,
+    bucket: String,
     command: Vec<String>,
     input: InputReport,
     cadence: Cadence,
@@ -42,6 +43,7 @@ struct InputReport {
 impl Report {
     pub(crate) fn new(
         environment: Environment,
+        bucket: String,
         source: String,
         data: &Dataset,
         cadence: Cadence,
@@ -59,6 +61,7 @@ impl Report {
         let failures = measured.into_iter().filter_map(|rounds| rounds.failure);
         Report {
             environment,
+            bucket,
             command: std::env::args().collect(),
             input: InputReport {
                 source,

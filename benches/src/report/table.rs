@@ -15,6 +15,8 @@ pub(super) fn prices(arms: &[ArmReport]) -> Table {
         "CPU s\nper GiB",
         "stored per\nbyte received",
         "peak\nMiB",
+        "requests\nper GiB",
+        "dollars\nper GiB",
     ]);
     for arm in arms {
         let mut row = vec![Cell::new(arm.arm)];
@@ -27,6 +29,8 @@ pub(super) fn prices(arms: &[ArmReport]) -> Table {
                 spread(arm.cpu_seconds_per_gib),
                 right(stored(arm)),
                 right(arm.peak_memory_bytes.map_or_else(not_measured, mib)),
+                right(of_store(arm.requests_per_gib)),
+                right(of_store(arm.dollars_per_gib)),
             ]),
         }
         table.add_row(row);
@@ -77,6 +81,11 @@ fn spread(spread: Option<Spread>) -> Cell {
             format!("{}\n{}..{}", digits(median), digits(min), digits(max))
         }),
     )
+}
+
+/// Only one arm asks an object store.
+fn of_store(spread: Option<Spread>) -> String {
+    spread.map_or_else(|| "-".into(), |spread| digits(spread.median))
 }
 
 fn latency(arm: &ArmReport) -> String {

@@ -2,6 +2,7 @@
 
 use super::arm::ArmReport;
 use super::{Report, table};
+use crate::arm::spec::Arm;
 use crate::compare::{Event, SINK_DELAY_MS};
 use crate::measure::{digits, exact, thousands};
 
@@ -49,7 +50,7 @@ fn heading(report: &Report) -> Vec<String> {
 
 fn about_price(report: &Report) -> Vec<String> {
     let cadence = &report.cadence;
-    vec![
+    let mut lines = vec![
         format!(
             "All arms: blocks of up to {} records or {} KiB, batches of about {} records, commits every {} ms.",
             thousands(exact(cadence.block_records)),
@@ -60,7 +61,12 @@ fn about_price(report: &Report) -> Vec<String> {
         "Records/s, MB/s: from the first record received to the last batch done, into a sink that only counts.".into(),
         "Acknowledged: from receipt by the client until the source may be told (direct: until the batch is done).".into(),
         "CPU, peak memory: of the arm's own process. Stored: what log and checkpoint gave to the file system.".into(),
-    ]
+    ];
+    if report.arms.iter().any(|arm| arm.kind == Arm::Bucket) {
+        lines.push(format!("Bucket: {}.", report.bucket));
+        lines.push("Requests, dollars: of the object store, at its list price for requests (of S3 for a URL).".into());
+    }
+    lines
 }
 
 fn about_crashes(report: &Report) -> Vec<String> {

@@ -30,6 +30,7 @@ use tokio::time::Instant;
 
 mod bucket;
 mod client;
+mod delayed;
 mod faults;
 mod latency;
 mod random;
@@ -40,6 +41,7 @@ use bucket::{Bucket, Effect};
 use client::{Client, State};
 use random::Random;
 
+pub use delayed::Delayed;
 pub use faults::Faults;
 pub use latency::{Latency, Profile};
 
