@@ -22,6 +22,7 @@ use crate::driver::now_micros;
 use crate::footer::{self, Footer};
 use crate::frame::{Frame, Kind};
 use crate::layout::{self, Layout};
+use crate::planted::{planted, planted_or};
 use crate::scan::{Found, Walker};
 use crate::segments::{Known, SegmentInfo, Segments};
 use crate::shared::Stats;
@@ -131,6 +132,7 @@ fn examine(storage: &Arc<dyn Storage>, receipt: Option<&Receipt>) -> Result<Exam
         durable = durable.max(receipt.lsn);
     }
     walk.check(&layout, durable)?;
+    let durable = planted_or("page-cache-believed", walk.end, durable);
     Ok(Examined {
         layout,
         walk,
@@ -181,7 +183,7 @@ pub(crate) fn recover(
     if let Some(cut) = cut {
         opened.copy(storage, &layout, cut, walk.end)?;
     }
-    if walk.unproven && !opened.committer.has_written() {
+    if walk.unproven && !opened.committer.has_written() && !planted("notes-believed-unproven") {
         opened.note_again(storage, walk.truncates)?;
     }
     for leftover in layout.leftovers(cut.map(|cut| cut.at.segment)) {
@@ -229,7 +231,7 @@ impl Walk {
         walk.segments(storage, &[newest])?;
         // Usually that is enough: all that is older is durable, and is looked at when it is read.
         let durable = walk.durable.max(newest.header.durable);
-        if durable < newest.header.first {
+        if durable < newest.header.first && !planted("only-the-newest-segment-walked") {
             let since = layout.since(storage, newest.header.durable)?;
             walk = Walk::new(layout);
             walk.segments(storage, &since)?;
@@ -402,7 +404,7 @@ impl Walk {
         let Some(at) = at else {
             return Ok(());
         };
-        if self.end < promised {
+        if self.end < promised && !planted("damage-taken-for-a-torn-write") {
             return Err(Error::Lost {
                 lost: self.end..promised,
                 at,
@@ -412,7 +414,7 @@ impl Walk {
                 ),
             });
         }
-        if self.sealed && layout.is_newest(at.segment) {
+        if self.sealed && layout.is_newest(at.segment) && !planted("seal-at-the-end-ignored") {
             return Err(Error::Lost {
                 lost: self.end..self.end.plus(1),
                 at,
@@ -489,12 +491,15 @@ impl Opened {
                 }
             }
         }
-        block_on(storage.sync())?;
+        if !planted("copy-not-synced") {
+            block_on(storage.sync())?;
+        }
         self.stats.syncs += 1;
         self.committer.synced();
         // So that the next open has nothing to copy, whatever happens to this process: on a
         // full disk there would be no room for it.
-        let mark = self.committer.mark(Kind::Mark, Sync::Yes, now_micros());
+        let sync = planted_or("copy-not-synced", Sync::No, Sync::Yes);
+        let mark = self.committer.mark(Kind::Mark, sync, now_micros());
         self.write(storage, mark)
     }
 

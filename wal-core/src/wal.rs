@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::bells::Bells;
 use crate::block::block_on;
 use crate::driver::{Driver, LAZY_BYTES, committer_thread};
+use crate::planted::planted_or;
 use crate::recovery::{self, Recovery};
 use crate::retention::{Hold, Retention};
 use crate::shared::{Shared, State, Stats, Taken};
@@ -210,7 +211,7 @@ impl Wal {
     fn barrier(&self) -> Result<Commit> {
         let shared = &self.handle.shared;
         let mut state = shared.state.lock();
-        let target = state.next;
+        let target = planted_or("barrier-ignores-the-queue", state.written, state.next);
         if shared.durable() < target {
             shared.check_open(&state)?;
             state.sync_to = target;
@@ -289,7 +290,8 @@ impl Wal {
                 if end <= to {
                     break;
                 }
-                end = Lsn::new(end.get().saturating_sub(append.lengths.len() as u64));
+                let records = planted_or("rewind-splits-an-append", 1, append.lengths.len());
+                end = Lsn::new(end.get().saturating_sub(records as u64));
             }
             if end == state.next {
                 return Ok(end);

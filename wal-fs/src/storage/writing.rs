@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use wal_core::planted::planted;
 use wal_core::{Position, SegmentId, StorageError, Sync};
 
 use super::{FileStorage, Outcome, Writing};
@@ -40,6 +41,9 @@ impl FileStorage {
             let Some((id, mut old)) = writing.files.pop_first() else {
                 break;
             };
+            if planted("older-segment-closed-without-a-sync") {
+                continue;
+            }
             old.sync()
                 .map_err(|cause| self.broken("syncing", id, cause))?;
         }
@@ -141,7 +145,7 @@ impl FileStorage {
             file.sync()
                 .map_err(|cause| self.broken("syncing", *id, cause))?;
         }
-        if writing.unsynced_names {
+        if writing.unsynced_names && !planted("directory-not-synced") {
             self.sync_names()?;
             writing.unsynced_names = false;
         }
@@ -176,7 +180,9 @@ impl FileStorage {
             let retired = self.spares.retire(&self.path(id, first));
             let retired = retired.map_err(|cause| self.error("deleting", id, cause))?;
             self.forget(id);
-            self.sync_names()?;
+            if !planted("file-reused-before-its-old-name-is-gone") {
+                self.sync_names()?;
+            }
             self.spares.retired(retired);
         }
     }
@@ -190,6 +196,9 @@ impl FileStorage {
         let removed = self.system.remove(&self.path(segment, first));
         removed.map_err(|cause| self.error("deleting", segment, cause))?;
         self.forget(segment);
+        if planted("deletion-of-a-leftover-not-synced") {
+            return Ok(());
+        }
         self.sync_names()
     }
 
