@@ -151,10 +151,12 @@ pub(crate) fn recover(
         walk,
         durable,
     } = examine(storage, options.receipt.as_ref())?;
-    let cut = walk.cut(durable).map(|cut| Cut {
-        at: layout.without_empty_segments(cut.at),
-        ..cut
-    });
+    let cut_at = |begun| {
+        let cut = walk.cut(durable)?;
+        let at = layout.without_doubtful_segments(cut.at, begun);
+        Some(Cut { at, ..cut })
+    };
+    let cut = cut_at(walk.only_begun);
     let start = Start {
         log: layout.log().unwrap_or(writer.id),
         writer,
@@ -186,7 +188,10 @@ pub(crate) fn recover(
     if walk.unproven && !opened.committer.has_written() && !planted("notes-believed-unproven") {
         opened.note_again(storage, walk.truncates)?;
     }
-    for leftover in layout.leftovers(cut.map(|cut| cut.at.segment)) {
+    // What nothing has replaced stays where it is, until something does.
+    let replaced = opened.committer.has_written();
+    let kept = if replaced { cut } else { cut_at(false) };
+    for leftover in layout.leftovers(kept.map(|cut| cut.at.segment)) {
         block_on(storage.delete(leftover))?;
     }
     opened.report.segments = opened.segments.len() as u64;
@@ -205,6 +210,8 @@ struct Walk {
     /// Whether no frame proves yet that these holds, or a truncation, are durable: a writer
     /// begins none before they are.
     unproven: bool,
+    /// No more than its first append stands in the newest segment: that may not be durable.
+    only_begun: bool,
     /// The newest segment gave up what lay there before.
     truncates: bool,
     /// The latest time seen.
@@ -236,7 +243,8 @@ impl Walk {
             walk = Walk::new(layout);
             walk.segments(storage, &since)?;
         }
-        if walk.end <= newest.header.first {
+        // What a truncation gave up was attested before that.
+        if walk.end <= newest.header.first && !newest.header.truncates {
             walk.seal_before(storage, layout, &newest)?;
         }
         Ok(walk)
@@ -273,6 +281,7 @@ impl Walk {
             clean: false,
             holds: Holds::new(),
             unproven: false,
+            only_begun: false,
             truncates: false,
             time: 0,
             stopped: "the log is empty",
@@ -318,6 +327,7 @@ impl Walk {
             self.holds = Holds::new();
             self.truncates = segment.header.truncates;
             self.unproven = self.truncates;
+            self.only_begun = true;
             let mut walker = Walker::new(Arc::clone(storage), segment.header, segment.end);
             self.segment(&mut walker)?;
         }
@@ -362,6 +372,7 @@ impl Walk {
 
     fn frame(&mut self, walker: &Walker, frame: &Frame) {
         let header = &frame.header;
+        self.only_begun &= header.begins;
         self.durable = self.durable.max(header.durable);
         self.released = self.released.max(header.released);
         self.clean = header.kind == Kind::Close;

@@ -378,6 +378,16 @@ impl Wal {
         Ok(Hold::adopt(Arc::clone(shared), from))
     }
 
+    /// Keeps all that can be read now.
+    pub(crate) fn hold_all(&self) -> Hold {
+        let shared = &self.handle.shared;
+        let mut state = shared.state.lock();
+        let oldest = state.retention.floor();
+        state.retention.hold(oldest);
+        drop(state);
+        Hold::adopt(Arc::clone(shared), oldest)
+    }
+
     /// Gives up every record below `before`, as far as no hold or reader protects it. Whole
     /// segments are deleted in the background, after the log has noted durably that they
     /// were released; the newest segment always stays. Released records cannot be read any

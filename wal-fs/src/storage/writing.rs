@@ -34,7 +34,9 @@ impl FileStorage {
         if writing.unsynced_names {
             self.sync_all(writing)?;
         }
-        let file = self.create(at, bytes, !writing.prepared)?;
+        // A name that was made and taken back is in doubt as well.
+        let file = self.create(at, bytes, !writing.prepared);
+        let file = file.inspect_err(|_| writing.unsynced_names = true)?;
         // The seal of the segment just left behind may still come; older ones are done
         // once they are synced.
         while writing.files.len() > 1 {
