@@ -69,8 +69,8 @@ pub struct Model<P: Place> {
     /// Proof of something acknowledged, kept outside of the log.
     receipt: Option<Receipt>,
     holds: BTreeMap<String, Lsn>,
-    /// What the holds may be as well, after a change of which it is not known if it was stored.
-    maybe_holds: Option<BTreeMap<String, Lsn>>,
+    /// What the holds may be as well, after changes of which it is not known if they were stored.
+    maybe_holds: Vec<BTreeMap<String, Lsn>>,
     hold: Option<Hold>,
     /// There is no room for another segment.
     full: bool,
@@ -81,6 +81,8 @@ pub struct Model<P: Place> {
     truncated: bool,
     /// The highest segment when the log was opened or truncated.
     opened_at: u64,
+    /// What was done, for the message when something is wrong.
+    history: Vec<String>,
 }
 
 /// What ended a writer.
@@ -106,13 +108,14 @@ impl<P: Place> Model<P> {
             serial: 0,
             receipt: None,
             holds: BTreeMap::new(),
-            maybe_holds: None,
+            maybe_holds: Vec::new(),
             hold: None,
             full: false,
             failing: false,
             ever: BTreeMap::new(),
             truncated: false,
             opened_at: 0,
+            history: Vec::new(),
         };
         model.open(options(setup), 0);
         model
@@ -193,7 +196,8 @@ impl<P: Place> Model<P> {
             // The place knows no end but an orderly one: dropping the handle closed the log.
             self.accepted = self.accepted.max(self.durable);
         }
-        let floor = if lost_power {
+        // What a failed sync has lost may still be seen, or not.
+        let floor = if lost_power || self.failing {
             self.durable
         } else {
             self.durable.max(self.accepted)
@@ -231,8 +235,13 @@ impl<P: Place> Model<P> {
         );
         self.cut(end);
         (self.durable, self.accepted) = (end, end); // an open makes durable what it shows (G5)
-        if let Some(maybe) = self.maybe_holds.take().filter(|it| *it == recovery.holds) {
-            self.holds = maybe;
+        if self.maybe_holds.contains(&recovery.holds) {
+            let before = std::mem::replace(&mut self.holds, recovery.holds.clone());
+            self.maybe_holds.push(before);
+        }
+        if !self.full {
+            // Without space they stay where they are, and power loss may bring back others.
+            self.maybe_holds.clear();
         }
         assert_eq!(recovery.holds, self.holds, "G10: the named holds");
         assert_eq!(self.wal().named_holds(), self.holds);
@@ -288,6 +297,14 @@ impl<P: Place> Model<P> {
     /// An LSN between these two.
     fn between(share: u8, low: u64, high: u64) -> Lsn {
         Lsn::new(low + high.saturating_sub(low) * u64::from(share) / 255)
+    }
+}
+
+impl<P: Place> Drop for Model<P> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the history:\n{}", self.history.join("\n"));
+        }
     }
 }
 

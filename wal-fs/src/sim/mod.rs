@@ -89,15 +89,14 @@ pub enum Fault {
     ReadOnly,
     /// The user may change nothing from this call on (`EACCES`).
     Denied,
-    /// The next write or sync from this call on fails, as with `Error`.
+    /// The next write or sync of a file from this call on fails, as with `Error`.
     WriteError,
 }
 
 impl Fault {
     /// Whether a call of this kind is one for it.
     fn strikes(self, call: &str) -> bool {
-        let writes = ["write", "sync", "sync_directory"];
-        self != Fault::WriteError || writes.contains(&call)
+        self != Fault::WriteError || ["write", "sync"].contains(&call)
     }
 }
 
