@@ -20,7 +20,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-target=${CARGO_TARGET_DIR:-target}
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
 rows() { sed -n 's/ *| */|/g; /^#/d; /^$/d; p' "$1"; }
@@ -33,6 +33,8 @@ RUSTFLAGS="--cfg wal_planted" cargo test --release --locked --no-run --tests \
 RUSTFLAGS="--cfg wal_planted --cfg wal_shuttle" cargo test --release --locked --no-run \
   -p wal-core --test models --target-dir "$target/planted-models" 2>&1 | tee "$log/models" |
   grep -E "^(warning|error)" || true
+(cd fuzz && RUSTFLAGS="--cfg wal_planted" cargo build --release --locked --bin fuzz \
+  --target-dir "$target/planted-fuzz" 2>&1 | grep -E "^(warning|error)") || true
 program() { # TEST: the models are empty in the other build
   local from=build
   [ "$1" = models ] && from=models
@@ -42,6 +44,13 @@ program() { # TEST: the models are empty in the other build
 # Runs a suite for at most so many seconds; 0: passed, 124: it had no more time, else: it failed.
 run() { # SECONDS ROUNDS CRATE TEST FILTER
   local seconds=$1 rounds=$2 crate=$3 path
+  if [ "$crate" = fuzz ]; then
+    (cd "$log" && timeout -s KILL "$seconds" "$target/planted-fuzz/release/fuzz" "$4" \
+      --seconds $((rounds < 2 ? 1 : 60))) >"$log/out" 2>&1
+    local fuzzed=$?
+    [ $fuzzed -eq 137 ] && fuzzed=124
+    return $fuzzed
+  fi
   path=$(program "$4")
   [ -n "$path" ] || { echo "no program for $4" >&2; exit 1; }
   path=$(realpath "$path")

@@ -221,7 +221,7 @@ impl Driver {
             released,
         );
         // A segment is sealed before it is deleted: a seal must not bring it back.
-        if (!self.committer.is_unsealed() || planted("deleted-before-the-seal"))
+        if !self.committer.is_unsealed()
             && let Some(before) = self.deletable(state, released)
         {
             return Step::Delete(before);
