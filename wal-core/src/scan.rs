@@ -10,7 +10,6 @@ use bytes::Bytes;
 
 use crate::block::block_on;
 use crate::frame::{self, Frame, FrameHeader};
-use crate::planted::planted;
 use crate::segment::SegmentHeader;
 use crate::{Lsn, Position, Storage, StorageError};
 
@@ -93,8 +92,7 @@ impl Walker {
             Ok(header) => header,
             Err(reason) => return Ok(Found::Nothing(reason)),
         };
-        let chained = header.chain == self.chain || planted("chain-not-compared");
-        if header.first != self.lsn || !chained {
+        if header.first != self.lsn || header.chain != self.chain {
             return Ok(Found::Nothing("a frame does not continue the one before"));
         }
         let Some(bytes) = header.bytes().filter(|bytes| *bytes <= self.left()) else {

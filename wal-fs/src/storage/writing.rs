@@ -43,9 +43,6 @@ impl FileStorage {
             let Some((id, mut old)) = writing.files.pop_first() else {
                 break;
             };
-            if planted("older-segment-closed-without-a-sync") {
-                continue;
-            }
             old.sync()
                 .map_err(|cause| self.broken("syncing", id, cause))?;
         }
