@@ -23,7 +23,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use wal_core::planted::planted;
 
 use crate::background::Background;
 use crate::file_system::{Access, FileSystem, Kind, OpenFile, is_full};
@@ -260,9 +259,7 @@ impl Shared {
     /// Makes sure that what stands there is no segment; its length.
     fn blank(&self, path: &Path) -> io::Result<u64> {
         let file = self.system.open(path, Access::Write)?;
-        if !planted("spare-not-blanked") {
-            blank(file.as_ref())?;
-        }
+        blank(file.as_ref())?;
         file.length()
     }
 

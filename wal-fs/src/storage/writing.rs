@@ -195,9 +195,6 @@ impl FileStorage {
         let removed = self.system.remove(&self.path(segment, first));
         removed.map_err(|cause| self.error("deleting", segment, cause))?;
         self.forget(segment);
-        if planted("deletion-of-a-leftover-not-synced") {
-            return Ok(());
-        }
         self.sync_names()
     }
 

@@ -46,6 +46,10 @@ impl<P: Place> Model<P> {
     /// Does harm to the log, which its writer leaves, and checks that it is noticed.
     pub(super) fn suffer(&mut self, harm: Harm) {
         self.history.push(format!("{harm:?}"));
+        let (Harm::Flip { segment, .. } | Harm::Lose { segment }) = harm;
+        if segment % 2 == 1 {
+            self.roll();
+        }
         self.place.kill();
         drop(self.wal.take());
         let before = Wal::inspect(self.place.open()).expect("the log is sound");
@@ -91,6 +95,13 @@ impl<P: Place> Model<P> {
             "G4: {} of {promised} records are there, and no error, after {harm:?}",
             recovery.end
         );
+    }
+
+    /// Appends until the writer has left some segments behind.
+    fn roll(&mut self) {
+        for _ in 0..18 {
+            self.append(&[5000, 3000, 1], true, true);
+        }
     }
 
     /// Does it; how far the log must reach all the same, unless there is an error. `None` if

@@ -67,7 +67,7 @@ impl<P: Place> Model<P> {
         }
     }
 
-    fn append(&mut self, lengths: &[usize], durable: bool, wait: bool) {
+    pub(super) fn append(&mut self, lengths: &[usize], durable: bool, wait: bool) {
         let payloads: Vec<_> = lengths.iter().map(|length| self.payload(*length)).collect();
         let append: Append = payloads.iter().collect();
         let taken = self.wal().append_with(append, durability(durable));
