@@ -120,7 +120,13 @@ fn mutate(input: &[u8], others: &[Vec<u8>], choose: &mut dyn FnMut(u64) -> u64) 
     for _ in 0..=choose(6) {
         let at = choose(out.len() as u64 + 1) as usize;
         let length = (choose(16) as usize + 1).min(out.len() - at);
-        match choose(8) {
+        match choose(9) {
+            8 => {
+                // A varint, as large as that many bytes can make it.
+                let large = [0xff, 0xff, 0xff, 0xff, 0x7f];
+                let from = choose(4) as usize;
+                out.splice(at..at + length.min(1), large[from..].iter().copied());
+            }
             0 => out.insert(at, choose(256) as u8),
             1 => drop(out.drain(at..at + length)),
             2 => {

@@ -78,7 +78,7 @@ pub type Choose<'a> = dyn FnMut(u64) -> u64 + 'a;
 impl Op {
     /// A step, as `choose` has it.
     pub fn choose(choose: &mut Choose<'_>) -> Op {
-        match choose(32) {
+        match choose(35) {
             0..6 => Op::Append {
                 lengths: lengths(choose),
                 durable: choose(2) == 1,
@@ -104,6 +104,8 @@ impl Op {
             27 => Op::SetHold(choose(3) as u8, choose(256) as u8),
             28 => Op::RemoveHold(choose(3) as u8),
             29 => Op::Truncate(choose(256) as u8),
+            30 => Op::Fail(choose(3)),
+            31 => Op::Kill,
             _ => Op::Rewind(lengths(choose), choose(256) as u8),
         }
     }
