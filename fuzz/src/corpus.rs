@@ -43,8 +43,9 @@ pub fn write() -> Result<(), Box<dyn std::error::Error>> {
     }
     for target in ["segments", "salvage"] {
         for compress in [false, true] {
-            save(target, u64::from(compress), &segments(compress)?)?;
+            save(target, u64::from(compress), &segments(compress, 0)?)?;
         }
+        save(target, 2, &segments(false, 1)?)?;
     }
     save("checkpoint", 0, &records(&checkpoint()?)?)?;
     save("envelope", 0, &records(&blocks()?)?)?;
@@ -57,7 +58,8 @@ fn save(target: &str, number: u64, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// A small log with segments as short as they can be: the files of one, without their padding.
-fn segments(compress: bool) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+/// The version of the newest is raised by `newer`.
+fn segments(compress: bool, newer: u8) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let limits = wal_core::Limits {
         align: 1,
         in_flight: 1,
@@ -83,6 +85,7 @@ fn segments(compress: bool) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
         }
     }
     let mut out = Vec::new();
+    let mut newest = 0;
     for (id, length) in disk.segments() {
         use wal_core::Storage;
         let mut read = disk.read(id, 0..length);
@@ -90,9 +93,11 @@ fn segments(compress: bool) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
         if let std::task::Poll::Ready(bytes) = read.as_mut().poll(&mut context) {
             let bytes = bytes?;
             out.extend_from_slice(&(bytes.len() as u16 | 0x8000).to_le_bytes());
+            newest = out.len();
             out.extend_from_slice(&bytes);
         }
     }
+    out[newest + 8] += newer;
     Ok(out)
 }
 

@@ -73,7 +73,8 @@ fn fail(why: &str) -> ExitCode {
 fn fuzz(target: &Target, mut inputs: Vec<Vec<u8>>, limit: Duration, seed: u64) {
     let choose = &mut random(seed);
     let begun = Instant::now();
-    let mut executions = 0_u64;
+    let mut executions = inputs.len() as u64;
+    inputs.iter().for_each(|input| one(target, input));
     while begun.elapsed() < limit {
         let at = choose(inputs.len() as u64) as usize;
         let input = mutate(&inputs[at], &inputs, choose);
