@@ -57,7 +57,7 @@ run() { # SECONDS ROUNDS CRATE TEST FILTER
   (
     cd "${crate/wal-streaming/streaming}" || exit 1
     WAL_CASES=$((rounds * 250)) WAL_SIM_SEEDS=$((rounds * 2)) WAL_SCHEDULES=$((rounds * 100)) \
-      WAL_KILL_ROUNDS=$((4 + rounds)) PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_CASES=$((rounds * 40)) \
+      WAL_KILL_ROUNDS=$((4 + rounds)) PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 PROPTEST_CASES=$((rounds * 40)) \
       timeout -s KILL "$seconds" "$path" ${5:+"$5"} --test-threads 2
   ) >"$log/out" 2>&1
   local ended=$?
@@ -94,7 +94,9 @@ for bug in "${bugs[@]}"; do
   first=$(grep -F "\`$name\`" docs/PLANTED.md 2>/dev/null | cut -d'|' -f3 | sed 's/^ *//; s/ *$//')
   mapfile -t order < <(
     for suite in "${suites[@]}"; do [[ "$suite" == "$first|"* && -n $first ]] && echo "$suite"; done
-    for suite in "${suites[@]}"; do [[ "$suite" == "$first|"* && -n $first ]] || echo "$suite"; done
+    # Then those of the same crate, which are likelier to find it, and all others.
+    for suite in "${suites[@]}"; do [[ "$suite" == *"|$crate|"* ]] && echo "$suite"; done
+    for suite in "${suites[@]}"; do [[ "$suite" == *"|$crate|"* ]] || echo "$suite"; done
   )
   begun=$(date +%s%N) by=
   # A long look by the one that found it last, short ones by all, long ones by all.
