@@ -11,6 +11,7 @@
 
 mod records;
 
+use wal_core::planted::planted;
 use wal_core::{Append, Lsn, Wal};
 
 use self::records::{Record, Snapshot};
@@ -130,9 +131,19 @@ impl Checkpoint {
         }
         let due = self.since_snapshot >= COMPACT_AFTER;
         if due {
-            append.push(&Record::Snapshot(state.clone()).encode());
+            let mut snapshot = state.clone();
+            snapshot.pending = snapshot
+                .pending
+                .filter(|_| !planted("snapshot-forgets-the-plan"));
+            append.push(&Record::Snapshot(snapshot).encode());
         }
-        let written = self.wal.commit(append)?;
+        let written = match planted("plan-not-durable") {
+            true => self
+                .wal
+                .append_with(append, wal_core::Durability::Accepted)?
+                .wait()?,
+            false => self.wal.commit(append)?,
+        };
         self.state = state;
         self.since_snapshot += records.len() as u64;
         if due {

@@ -15,6 +15,7 @@ mod batch;
 mod options;
 
 use wal_core::Wal;
+use wal_core::planted::planted;
 
 pub use self::batch::BatchReport;
 pub use self::options::{DriverOptions, Missing};
@@ -162,6 +163,10 @@ impl Driver {
     /// the next step, or the next start, runs it again.
     pub fn step(&mut self) -> Result<Step> {
         let batch = match self.checkpoint.pending() {
+            Some(_) if planted("batch-in-doubt-skipped") => {
+                self.checkpoint.done(None)?;
+                return Ok(Step::Idle);
+            }
             Some(batch) => batch.clone(),
             None => match self.plan(self.options.wait)? {
                 Some(batch) => {
@@ -174,14 +179,19 @@ impl Driver {
                 None => return Ok(Step::Idle),
             },
         };
+        if planted("batch-done-before-it-is-in-the-sink") {
+            self.checkpoint.done(None)?;
+        }
         let report = batch::run(
             self.source.as_mut(),
             self.sink.as_mut(),
             &batch,
             self.options.missing,
         )?;
-        let next = self.plan_after(&batch);
-        self.checkpoint.done(next)?;
+        if !planted("batch-done-before-it-is-in-the-sink") {
+            let next = self.plan_after(&batch);
+            self.checkpoint.done(next)?;
+        }
         self.source.done(self.checkpoint.positions())?;
         if let Some(observer) = &mut self.observer {
             observer(&report);

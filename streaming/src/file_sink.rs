@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::format::Format;
 use crate::{Batch, Delivery, Error, RecordRef, Result, Sink};
+use wal_core::planted::planted_or;
 
 const BUFFER: usize = 256 << 10;
 
@@ -97,7 +98,7 @@ impl Sink for FileSink {
     }
 
     fn begin(&mut self, batch: &Batch) -> Result<()> {
-        let aside = self.path(batch, ".tmp");
+        let aside = self.path(batch, planted_or("sink-writes-in-place", "", ".tmp"));
         let file = File::create(&aside).map_err(at(&aside))?;
         self.open = Some(Open {
             aside,

@@ -8,6 +8,7 @@
 //! sleep only while the word is as it was before the sleeper looked. Whoever rings changes
 //! the word before it looks for sleepers.
 
+use crate::planted::planted;
 use crate::sync::{AtomicU32, Ordering, Word};
 
 /// The two words.
@@ -59,6 +60,11 @@ impl Bells {
             if let Some(outcome) = ready() {
                 return outcome;
             }
+            let seen = if planted("word-read-too-late") {
+                bell.rings.get()
+            } else {
+                seen
+            };
             bell.sleepers.fetch_add(1, Ordering::SeqCst);
             bell.rings.sleep(seen);
             bell.sleepers.fetch_sub(1, Ordering::SeqCst);

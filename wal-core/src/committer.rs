@@ -22,6 +22,7 @@ use bytes::{Bytes, BytesMut};
 use crate::attachment::{self, Holds, Place};
 use crate::frame::{self, FrameBuilder, Kind, Note, SMALL_CHUNK};
 use crate::index::{Entry, Index};
+use crate::planted::{planted, planted_or};
 use crate::segment::SegmentHeader;
 use crate::storage::Sync;
 use crate::{Limits, Lsn, Position, SegmentId};
@@ -308,14 +309,15 @@ impl Committer {
         if let Some(flight) = self.flights.iter_mut().find(|flight| flight.id == id) {
             flight.stored = true;
         }
-        while self.flights.front().is_some_and(|flight| flight.stored) {
+        let stored = |flight: &Flight| flight.stored || planted("hole-acknowledged");
+        while self.flights.front().is_some_and(stored) {
             let Some(flight) = self.flights.pop_front() else {
                 break;
             };
             if flight.end > self.written {
                 (self.written, self.written_chain) = (flight.end, flight.chain);
             }
-            if flight.sync == Sync::Yes {
+            if flight.sync == Sync::Yes || planted("acknowledged-before-the-sync") {
                 self.synced();
                 self.released_durably = self.released_durably.max(flight.released);
             }
@@ -328,7 +330,7 @@ impl Committer {
         if let Some(unsealed) = self
             .unsealed
             .as_ref()
-            .filter(|_| self.limits.in_flight == 1)
+            .filter(|_| self.limits.in_flight == 1 && !planted("acknowledged-before-the-seal"))
         {
             reached = (unsealed.end, unsealed.chain);
         }
@@ -340,7 +342,7 @@ impl Committer {
     fn note(&self, kind: Kind, segment: SegmentId) -> Note {
         Note {
             kind,
-            durable: self.durable,
+            durable: planted_or("attested-before-it-is-durable", self.next, self.durable),
             released: self.released,
             time: self.time,
             segment,
@@ -383,7 +385,8 @@ impl Committer {
         // Where appends overtake each other, a sync says nothing of those before it:
         // such storage confirms each by itself. A segment's first frame is synced so
         // that what an unsynced log can lose never spans a finished segment.
-        let sync = if begins.is_some() || self.limits.in_flight > 1 {
+        let begun = begins.is_some() && !planted("first-frame-not-synced");
+        let sync = if begun || self.limits.in_flight > 1 {
             Sync::Yes
         } else {
             sync
@@ -441,7 +444,7 @@ impl Committer {
         self.pad(&mut head);
         self.truncates = false;
         let mut parts = vec![head.freeze()];
-        if !self.holds.is_empty() {
+        if !self.holds.is_empty() && !planted("holds-left-behind-in-the-old-segment") {
             let holds = attachment::holds_only(&self.holds);
             let frame = FrameBuilder::with_attachment(self.next, self.chain, holds);
             let note = Note {

@@ -44,6 +44,7 @@
 
 mod contract;
 mod log;
+pub mod model;
 
 pub use contract::*;
 pub use log::*;
@@ -84,6 +85,19 @@ pub trait Place {
         let _ = (segment, offset);
         false
     }
+
+    /// The append or sync after so many more of them fails, once: what it would have stored may
+    /// be visible, and is not durable. A kill or crash takes the plan back.
+    fn fail(&self, operations: u64) -> bool {
+        let _ = operations;
+        false
+    }
+
+    /// Removes a segment behind the log's back.
+    fn lose(&self, segment: SegmentId) -> bool {
+        let _ = segment;
+        false
+    }
 }
 
 /// Calls `$list` with the name of every check.
@@ -116,6 +130,7 @@ macro_rules! __conformance_checks {
             a_full_log_goes_on_when_space_returns
             damage_is_named
             a_view_shows_what_is_durable_and_changes_nothing
+            histories_agree_with_the_model
         }
     };
 }
@@ -196,5 +211,15 @@ impl Place for crate::sim::SimStorage {
 
     fn damage(&self, segment: SegmentId, offset: u64) -> bool {
         crate::sim::SimStorage::damage(self, segment, offset, 1)
+    }
+
+    fn fail(&self, operations: u64) -> bool {
+        self.fail_after(operations);
+        true
+    }
+
+    fn lose(&self, segment: SegmentId) -> bool {
+        crate::sim::SimStorage::lose(self, segment);
+        true
     }
 }

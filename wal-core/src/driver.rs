@@ -13,6 +13,7 @@ use crate::bells::Ring;
 use crate::block::block_on;
 use crate::committer::{Begun, Committer, Write};
 use crate::frame::Kind;
+use crate::planted::{planted, planted_or};
 use crate::request::Request;
 use crate::segments::{Known, SegmentInfo};
 use crate::shared::{Shared, State, Wake};
@@ -188,6 +189,7 @@ impl Driver {
                             self.all_synced();
                             self.publish(shared);
                         }
+                        Err(_) if planted("failed-sync-tried-again") => {}
                         Err(cause) => shared.poison(cause),
                     }
                 }
@@ -245,9 +247,15 @@ impl Driver {
     fn next_step(&mut self, shared: &Shared, state: &mut State) -> Step {
         self.keep_cap(shared, state);
         self.committer.release(state.retention.floor());
+        let released = self.committer.released_durably();
+        let released = planted_or(
+            "deleted-before-the-release-is-noted",
+            state.retention.floor(),
+            released,
+        );
         // A segment is sealed before it is deleted: a seal must not bring it back.
         if !self.committer.is_unsealed()
-            && let Some(before) = self.deletable(state, self.committer.released_durably())
+            && let Some(before) = self.deletable(state, released)
         {
             return Step::Delete(before);
         }
@@ -403,7 +411,9 @@ impl Driver {
         let bytes = std::mem::take(&mut write.bytes);
         let mut future = shared.storage.append(write.at, bytes, write.sync);
         match future.as_mut().poll(&mut Context::from_waker(&self.waker)) {
-            Poll::Ready(Err(cause @ StorageError::Full(_))) => self.full(shared, &write, cause),
+            Poll::Ready(Err(cause @ StorageError::Full(_))) if !planted("full-is-a-failure") => {
+                self.full(shared, &write, cause);
+            }
             Poll::Ready(result) => self.finish(shared, Started::new(write), result),
             Poll::Pending => self.flights.push(Flight {
                 write: Some(Started::new(write)),
@@ -444,7 +454,9 @@ impl Driver {
         if shared.storage.limits().in_flight > 1 {
             return shared.poison(cause); // others may have gone past it
         }
-        self.committer.revert(write);
+        if !planted("full-keeps-its-position") {
+            self.committer.revert(write);
+        }
         match write.kind {
             Kind::Records => {
                 self.groups.pop_back();
@@ -497,6 +509,7 @@ impl Driver {
                 self.early.push(write);
                 self.publish(shared);
             }
+            Err(_) if planted("failed-write-ignored") => self.committer.stored(write.id),
             Err(cause) => shared.poison(cause),
         }
     }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crate::block::block_on;
 use crate::footer::{self, Footer};
 use crate::frame::{self, Kind};
+use crate::planted::planted;
 use crate::scan::{Found, Walker};
 use crate::segment::{HEADER_BYTES, NotAHeader, SegmentHeader, VERSION};
 use crate::segments::{Known, SegmentInfo, Segments};
@@ -34,6 +35,8 @@ pub(crate) struct Layout {
     gap: Option<Error>,
     /// How the newest segment ends, if its writer closed the log.
     closed: Option<Footer>,
+    /// What the headers of leftovers behind the end attest: whose log, and how far it was durable.
+    beyond: Vec<(Identity, Lsn)>,
 }
 
 /// Reads and links the headers.
@@ -45,6 +48,7 @@ pub(crate) fn read(storage: &Arc<dyn Storage>) -> Result<Layout> {
         highest: listed.last().map_or(SegmentId::default(), |last| last.id),
         gap: None,
         closed: None,
+        beyond: Vec::new(),
     };
     let settled = layout.link(storage, &listed)?;
     layout.names(storage, settled)?;
@@ -116,7 +120,10 @@ impl Layout {
             match wanted {
                 None => match header {
                     Ok(header) if self.is_end(storage, &header)? => wanted = Some(header),
-                    Ok(_) => self.leftovers.push(id),
+                    Ok(header) => {
+                        self.leftovers.push(id);
+                        self.beyond.push((header.log, header.durable));
+                    }
                     Err(reason) => {
                         refuse_if_acknowledged(storage, id, reason)?;
                         self.leftovers.push(id);
@@ -160,7 +167,9 @@ impl Layout {
         let end = block_on(storage.length(header.segment))?;
         let footer = footer::ending_at(storage, header, end)?;
         self.closed = footer.filter(|footer| footer.header.kind == Kind::Close);
-        let complete = self.closed.is_some() || is_complete(storage, header, end)?;
+        let complete = self.closed.is_some()
+            || planted("unfinished-copy-counts")
+            || is_complete(storage, header, end)?;
         if complete {
             let header = *header;
             self.segments
@@ -253,10 +262,12 @@ impl Layout {
             .map_or(Lsn::ZERO, |known| known.first)
     }
 
-    /// W as the newest header attests it.
+    /// W as the newest headers attest it.
     pub(crate) fn durable(&self) -> Lsn {
+        let beyond = self.beyond.iter().filter(|it| Some(it.0) == self.log());
+        let beyond = beyond.map(|it| it.1).max().unwrap_or_default();
         self.newest()
-            .map_or(Lsn::ZERO, |segment| segment.header.durable)
+            .map_or(Lsn::ZERO, |segment| segment.header.durable.max(beyond))
     }
 
     /// The released LSN as the newest header attests it.
@@ -306,15 +317,22 @@ impl Layout {
         kept
     }
 
-    /// The same place of the log, but at the end of the segment before where `cut` is the
-    /// start of a segment: what is copied again and again, because each time the process
-    /// was killed soon after, must not leave an empty segment each time.
-    pub(crate) fn without_empty_segments(&self, mut cut: Position) -> Position {
+    /// The same place of the log, but at the end of the segment before where no record stands
+    /// between `cut` and the start of its segment, and it is not known whether that is durable:
+    /// because nothing does, or because no more than its first append is there. What recovery
+    /// stores must not continue a segment that a power loss may still take away (G5); and what
+    /// is copied again and again, because each time the process was killed soon after, must not
+    /// leave an empty segment each time.
+    pub(crate) fn without_doubtful_segments(&self, mut cut: Position, begun: bool) -> Position {
         for known in self.segments.iter().rev() {
             let Some(info) = &known.info else { break };
             let header = &info.header;
-            let empty = cut.segment == header.segment && cut.offset == header.stored_bytes();
-            if empty && self.segments.get(header.previous).is_some() {
+            let doubtful = begun && self.is_newest(header.segment) && cut.lsn == header.first;
+            let empty = doubtful || cut.offset == header.stored_bytes();
+            if cut.segment == header.segment
+                && empty
+                && self.segments.get(header.previous).is_some()
+            {
                 cut.segment = header.previous;
                 cut.offset = header.previous_end;
             }
@@ -335,6 +353,7 @@ impl Layout {
     /// G4: the oldest segment may begin after what was released, never after more.
     pub(crate) fn check_head(&self, released: Lsn) -> Result<()> {
         match (self.segments.oldest(), &self.gap) {
+            _ if planted("missing-head-not-noticed") => Ok(()),
             (Some(head), Some(gap)) if head.first > released => Err(gap.clone()),
             (Some(head), None) if head.first > released => Err(Error::Lost {
                 lost: released..head.first,
@@ -357,10 +376,14 @@ pub(crate) fn is_complete(
     bytes: u64,
 ) -> Result<bool> {
     let mut walker = Walker::new(Arc::clone(storage), *header, bytes);
-    while walker.position().lsn < header.copied_until {
+    // The holds that are in force stand in the first append: without them it was cut short, too.
+    let mut bare = true;
+    while bare || walker.position().lsn < header.copied_until {
         if let Found::Nothing(_) = walker.next()? {
-            return Ok(walker.probe_beyond()?.durable >= header.copied_until);
+            let attested = walker.probe_beyond()?.durable;
+            return Ok(attested >= header.copied_until && (!bare || attested > header.first));
         }
+        bare = false;
     }
     Ok(true)
 }

@@ -57,6 +57,8 @@ mod map;
 mod named;
 mod opening;
 mod options;
+#[doc(hidden)]
+pub mod planted;
 mod reader;
 mod receipt;
 mod recovery;

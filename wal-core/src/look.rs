@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::block::block_on;
 use crate::frame::Kind;
 use crate::layout;
+use crate::planted::planted_or;
 use crate::scan::{Found, Walker};
 use crate::segment::{HEADER_BYTES, SegmentHeader};
 use crate::segments::SegmentInfo;
@@ -102,7 +103,8 @@ impl Seen {
     /// W, as far as the frames below it were seen.
     pub(crate) fn durable(&self) -> Lsn {
         let end = self.walker.as_ref().map(|walker| walker.position().lsn);
-        self.attested.min(end.unwrap_or(Lsn::ZERO))
+        let attested = planted_or("view-shows-what-is-not-attested", Lsn::MAX, self.attested);
+        attested.min(end.unwrap_or(Lsn::ZERO))
     }
 
     pub(crate) fn oldest(&self) -> Lsn {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::attachment::{Holds, MAX_HOLDS, MAX_NAME, footer_frame_bytes};
 use crate::request::{Reply, Request, Work};
-use crate::retention::Hold;
 use crate::{Error, Lsn, Result, Wal};
 
 impl Wal {
@@ -35,8 +34,8 @@ impl Wal {
         if name.is_empty() || name.len() > MAX_NAME {
             return Err(Error::Hold("a name has 1 to 255 bytes"));
         }
-        let guard = self.hold(from)?; // until it is durable
-        self.change_holds(&guard, |holds| {
+        let _there = self.hold(from)?;
+        self.change_holds(|holds| {
             holds.insert(name.to_owned(), from);
         })
     }
@@ -49,8 +48,7 @@ impl Wal {
         if !self.named_holds().contains_key(name) {
             return Ok(());
         }
-        let guard = self.hold(self.oldest())?;
-        self.change_holds(&guard, |holds| {
+        self.change_holds(|holds| {
             holds.remove(name);
         })
     }
@@ -62,8 +60,10 @@ impl Wal {
         state.retention.named().clone()
     }
 
-    fn change_holds(&self, _guard: &Hold, change: impl Fn(&mut Holds)) -> Result<()> {
+    fn change_holds(&self, change: impl Fn(&mut Holds)) -> Result<()> {
         let shared = &self.handle.shared;
+        // Nothing is released on the word of a change that may fail yet.
+        let _all = self.hold_all();
         let reply = Arc::new(Reply::default());
         let _one_at_a_time = shared.changing_holds.lock();
         let before = {

@@ -22,6 +22,7 @@ use crate::driver::now_micros;
 use crate::footer::{self, Footer};
 use crate::frame::{Frame, Kind};
 use crate::layout::{self, Layout};
+use crate::planted::{planted, planted_or};
 use crate::scan::{Found, Walker};
 use crate::segments::{Known, SegmentInfo, Segments};
 use crate::shared::Stats;
@@ -135,6 +136,7 @@ fn examine(storage: &Arc<dyn Storage>, receipt: Option<&Receipt>) -> Result<Exam
         durable = durable.max(receipt.lsn);
     }
     walk.check(&layout, durable)?;
+    let durable = planted_or("page-cache-believed", walk.end, durable);
     Ok(Examined {
         layout,
         walk,
@@ -153,11 +155,14 @@ pub(crate) fn recover(
         walk,
         durable,
     } = examine(storage, options.receipt.as_ref())?;
-    let unproven = walk.unproven && !storage.limits().in_order;
-    let cut = walk.cut(durable).map(|cut| Cut {
-        at: layout.without_empty_segments(cut.at),
-        ..cut
-    });
+    let in_order = storage.limits().in_order;
+    let cut_at = |begun| {
+        let cut = walk.cut(durable)?;
+        let at = layout.without_doubtful_segments(cut.at, begun);
+        Some(Cut { at, ..cut })
+    };
+    let cut = cut_at(walk.only_begun && !in_order);
+    let unproven = walk.unproven && !in_order;
     let start = Start {
         log: layout.log().unwrap_or(writer.id),
         writer,
@@ -186,10 +191,13 @@ pub(crate) fn recover(
     if let Some(cut) = cut {
         opened.copy(storage, &layout, cut, walk.end)?;
     }
-    if unproven && !opened.committer.has_written() {
+    if unproven && !opened.committer.has_written() && !planted("notes-believed-unproven") {
         opened.note_again(storage, walk.truncates)?;
     }
-    for leftover in layout.leftovers(cut.map(|cut| cut.at.segment)) {
+    // What nothing has replaced stays where it is, until something does.
+    let replaced = opened.committer.has_written();
+    let kept = if replaced { cut } else { cut_at(false) };
+    for leftover in layout.leftovers(kept.map(|cut| cut.at.segment)) {
         block_on(storage.delete(leftover))?;
     }
     opened.report.segments = opened.segments.len() as u64;
@@ -208,6 +216,8 @@ struct Walk {
     /// Whether no frame proves yet that these holds, or a truncation, are durable: a writer
     /// begins none before they are.
     unproven: bool,
+    /// No more than its first append stands in the newest segment: that may not be durable.
+    only_begun: bool,
     /// The newest segment gave up what lay there before.
     truncates: bool,
     /// The latest time seen.
@@ -239,12 +249,13 @@ impl Walk {
             true => newest.header.first,
             false => walk.durable.max(newest.header.durable),
         };
-        if durable < newest.header.first {
+        if durable < newest.header.first && !planted("only-the-newest-segment-walked") {
             let since = layout.since(storage, newest.header.durable)?;
             walk = Walk::new(layout);
             walk.segments(storage, &since)?;
         }
-        if walk.end <= newest.header.first {
+        // What a truncation gave up was attested before that.
+        if walk.end <= newest.header.first && !newest.header.truncates {
             walk.seal_before(storage, layout, &newest)?;
         }
         Ok(walk)
@@ -281,6 +292,7 @@ impl Walk {
             clean: false,
             holds: Holds::new(),
             unproven: false,
+            only_begun: false,
             truncates: false,
             time: 0,
             stopped: "the log is empty",
@@ -327,6 +339,7 @@ impl Walk {
             self.holds = Holds::new();
             self.truncates = segment.header.truncates;
             self.unproven = self.truncates;
+            self.only_begun = true;
             let mut walker = Walker::new(Arc::clone(storage), segment.header, segment.end);
             self.segment(&mut walker)?;
         }
@@ -372,6 +385,10 @@ impl Walk {
 
     fn frame(&mut self, walker: &Walker, frame: &Frame) {
         let header = &frame.header;
+        if header.kind == Kind::Seal && planted("seal-at-the-end-ignored") {
+            return;
+        }
+        self.only_begun &= header.begins;
         self.durable = self.durable.max(header.durable);
         self.released = self.released.max(header.released);
         self.clean = header.kind == Kind::Close;
@@ -429,7 +446,7 @@ impl Walk {
         let Some(at) = at else {
             return Ok(());
         };
-        if self.end < promised {
+        if self.end < promised && !planted("damage-taken-for-a-torn-write") {
             return Err(Error::Lost {
                 lost: self.end..promised,
                 at,
@@ -516,12 +533,15 @@ impl Opened {
                 }
             }
         }
-        block_on(storage.sync())?;
+        if !planted("copy-not-synced") {
+            block_on(storage.sync())?;
+        }
         self.stats.syncs += 1;
         self.committer.synced();
         // So that the next open has nothing to copy, whatever happens to this process: on a
         // full disk there would be no room for it.
-        let mark = self.committer.mark(Kind::Mark, Sync::Yes, now_micros());
+        let sync = planted_or("copy-not-synced", Sync::No, Sync::Yes);
+        let mark = self.committer.mark(Kind::Mark, sync, now_micros());
         self.write(storage, mark)
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::Lsn;
 use crate::attachment::Holds;
+use crate::planted::planted_or;
 use crate::shared::Shared;
 
 /// Released LSN and holds of one handle.
@@ -70,6 +71,7 @@ impl Retention {
 
     fn update(&mut self) {
         let lowest = self.holds.keys().next().copied().unwrap_or(Lsn::MAX);
+        let lowest = planted_or("released-past-a-hold", Lsn::MAX, lowest);
         let lowest = self.named.values().copied().fold(lowest, Lsn::min);
         self.floor = self.floor.max(self.released.min(lowest));
     }

@@ -7,6 +7,7 @@
 
 use crate::checksum::{crc, crc_more};
 use crate::codec::Fields;
+use crate::planted::{planted, planted_or};
 use crate::{Epoch, Identity, Lsn, SegmentId};
 
 /// Bytes of a segment header, before padding to the alignment.
@@ -101,10 +102,15 @@ impl SegmentHeader {
             return Err(NotAHeader::Invalid("segment header has a wrong checksum"));
         }
         let (version, flags) = (fields.u16(), fields.u16());
-        if let Some(newer) = version.filter(|version| *version > VERSION) {
+        if let Some(newer) = version.filter(|version| *version > VERSION)
+            && !planted("newer-format-taken-for-a-leftover")
+        {
             return Err(NotAHeader::Newer(newer));
         }
         let truncates = match (version, flags) {
+            (Some(1), _) if planted("older-format-forgotten") => {
+                return Err(NotAHeader::Invalid("segment header has an unknown version"));
+            }
             (Some(1..=VERSION), Some(0)) => false,
             (Some(2..=VERSION), Some(TRUNCATES)) => true,
             _ => {
@@ -161,8 +167,10 @@ impl SegmentHeader {
     /// file, of another log or of another segment never parse as frames of this one.
     pub(crate) fn frame_seed(&self) -> u32 {
         let sum = crc(&self.log.get().to_le_bytes());
-        let sum = crc_more(sum, &self.writer.get().to_le_bytes());
-        crc_more(sum, &self.segment.get().to_le_bytes())
+        let writer = planted_or("seed-without-the-writer", 0, self.writer.get());
+        let segment = planted_or("seed-without-the-segment", 0, self.segment.get());
+        let sum = crc_more(sum, &writer.to_le_bytes());
+        crc_more(sum, &segment.to_le_bytes())
     }
 }
 

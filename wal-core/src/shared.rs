@@ -12,6 +12,7 @@ use crate::generation::Generation;
 use crate::layout;
 use crate::location::Placed;
 use crate::options::{Durability, OnFull};
+use crate::planted::{planted, planted_or};
 use crate::request::Request;
 use crate::retention::Retention;
 use crate::segments::{Known, SegmentInfo, Segments};
@@ -211,7 +212,9 @@ impl Shared {
             self.check_open(&state)?;
             let queued = state.queued_bytes;
             // An append that is alone always fits: `append_bytes <= queue_bytes`.
-            let fits = queued == 0 || queued + bytes <= self.options.queue_bytes;
+            let fits = queued == 0
+                || queued + bytes <= self.options.queue_bytes
+                || planted("queue-without-a-bound");
             if fits && !state.paused {
                 return Ok(state);
             }
@@ -365,7 +368,8 @@ impl Shared {
         self.turn.notify_all();
         let mut wakers: Vec<Waker> = state.until_written.all().collect();
         wakers.extend(state.until_durable.all());
-        Wake::new(wakers, Ring::both())
+        let ring = planted_or("failure-rings-no-bell", Ring::default(), Ring::both());
+        Wake::new(wakers, ring)
     }
 
     /// Why an append that ends at `end` will never come to anything, if so: it was cancelled

@@ -92,6 +92,8 @@ struct Stored {
     offset: u64,
     bytes: Vec<u8>,
     synced: bool,
+    /// A failed sync has lost it: it can be read, and no later sync stores it.
+    lost: bool,
 }
 
 impl SimStorage {
@@ -140,7 +142,7 @@ impl SimStorage {
             for stored in &mut segment.appends {
                 if !stored.synced {
                     stored.suffer(random);
-                    stored.synced = true;
+                    (stored.synced, stored.lost) = (true, false);
                 }
             }
             segment.named || next(random).is_multiple_of(2)
@@ -155,8 +157,9 @@ impl SimStorage {
         self.disk.lock().end_writer();
     }
 
-    /// Lets the append or sync after `operations` more of them fail. What the failed one
-    /// would have stored stays visible but is not durable, as after a failed fsync.
+    /// Lets the append or sync after `operations` more of them fail, once. What the failed one
+    /// would have stored stays visible but is not durable, and no later sync stores it, as after
+    /// a failed fsync.
     pub fn fail_after(&self, operations: u64) {
         self.disk.lock().fail_after = Some(operations);
     }
@@ -307,14 +310,9 @@ impl Disk {
     }
 
     fn fails_now(&mut self) -> bool {
-        match &mut self.fail_after {
-            Some(0) => true,
-            Some(left) => {
-                *left -= 1;
-                false
-            }
-            None => false,
-        }
+        let fails = self.fail_after.take_if(|left| *left == 0).is_some();
+        self.fail_after = self.fail_after.map(|left| left - 1);
+        fails
     }
 
     fn end_writer(&mut self) {
@@ -375,6 +373,7 @@ impl Disk {
             offset: at.offset,
             bytes,
             synced: false,
+            lost: fails,
         });
         segment.appends.sort_by_key(|stored| stored.offset);
         if fails {
@@ -392,7 +391,15 @@ impl Disk {
             segment
                 .appends
                 .iter_mut()
-                .for_each(|stored| stored.synced = true);
+                .for_each(|stored| stored.synced |= !stored.lost);
+        }
+    }
+
+    fn lose_unsynced(&mut self) {
+        let segments = self.segments.values_mut();
+        let unsynced = segments.flat_map(|segment| &mut segment.appends);
+        for stored in unsynced.filter(|stored| !stored.synced) {
+            stored.lost = true;
         }
     }
 
@@ -507,6 +514,7 @@ impl Storage for SimStorage {
         self.ready(|disk| {
             disk.check(term)?;
             if disk.fails_now() {
+                disk.lose_unsynced();
                 return Err(injected("an injected fault"));
             }
             disk.sync();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::task::Waker;
 
 use crate::Lsn;
+use crate::planted::planted_or;
 
 /// Wakers in order of the LSN they wait for, so that an advance touches only those it wakes.
 #[derive(Debug, Default)]
@@ -31,7 +32,8 @@ impl Waiters {
 
     /// Takes every waker whose LSN is at or below `reached`.
     pub(crate) fn reached(&mut self, reached: Lsn) -> impl Iterator<Item = Waker> + use<> {
-        let later = self.waiting.split_off(&(reached.plus(1), 0));
+        let beyond = planted_or("waiter-at-the-end-not-woken", 0, 1);
+        let later = self.waiting.split_off(&(reached.plus(beyond), 0));
         std::mem::replace(&mut self.waiting, later).into_values()
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::bells::Bells;
 use crate::block::block_on;
 use crate::driver::{Driver, LAZY_BYTES, committer_thread};
+use crate::planted::planted_or;
 use crate::recovery::{self, Recovery};
 use crate::retention::{Hold, Retention};
 use crate::shared::{Shared, State, Stats, Taken};
@@ -213,7 +214,7 @@ impl Wal {
     fn barrier(&self) -> Result<Commit> {
         let shared = &self.handle.shared;
         let mut state = shared.state.lock();
-        let target = state.next;
+        let target = planted_or("barrier-ignores-the-queue", state.written, state.next);
         if shared.durable() < target {
             shared.check_open(&state)?;
             state.sync_to = target;
@@ -292,7 +293,8 @@ impl Wal {
                 if end <= to {
                     break;
                 }
-                end = Lsn::new(end.get().saturating_sub(append.lengths.len() as u64));
+                let records = planted_or("rewind-splits-an-append", 1, append.lengths.len());
+                end = Lsn::new(end.get().saturating_sub(records as u64));
             }
             if end == state.next {
                 return Ok(end);
@@ -377,6 +379,16 @@ impl Wal {
         state.retention.hold(from);
         drop(state);
         Ok(Hold::adopt(Arc::clone(shared), from))
+    }
+
+    /// Keeps all that can be read now.
+    pub(crate) fn hold_all(&self) -> Hold {
+        let shared = &self.handle.shared;
+        let mut state = shared.state.lock();
+        let oldest = state.retention.floor();
+        state.retention.hold(oldest);
+        drop(state);
+        Hold::adopt(Arc::clone(shared), oldest)
     }
 
     /// Gives up every record below `before`, as far as no hold or reader protects it. Whole

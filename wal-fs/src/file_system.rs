@@ -12,6 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use wal_core::planted::planted;
+
 /// What a name stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -119,10 +121,12 @@ pub(crate) fn write_full(
     while !parts.is_empty() {
         match file.write_at(parts, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(_) if planted("short-write-taken-for-a-whole-one") => break,
             Ok(written) => {
                 offset += written as u64;
                 IoSlice::advance_slices(&mut parts, written);
             }
+            Err(error) if planted("interrupted-write-fails") => return Err(error),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

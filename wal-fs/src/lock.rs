@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use wal_core::StorageError;
+use wal_core::planted::planted;
 
 use crate::file_system::{Access, FileSystem, OpenFile, read_full, write_full};
 
@@ -55,7 +56,7 @@ impl Lock {
         let path = directory.join("LOCK");
         let failed = |cause| StorageError::io(format!("locking {}", path.display()), cause);
         let file = system.open(&path, Access::Create).map_err(failed)?;
-        if !file.try_lock(true).map_err(failed)? {
+        if !file.try_lock(!planted("lock-is-shared")).map_err(failed)? {
             let holder = name(file.as_ref());
             return Err(StorageError::InUse(format!(
                 "log directory {} is being written by {holder}; stop it, or use another directory",

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use wal_core::planted::planted;
 
 use crate::file_system::{OpenFile, write_full};
 use crate::fill::zero;
@@ -48,7 +49,10 @@ impl SegmentFile {
     /// Makes sure that a frame which ends at `end` finds space; nothing is written if not.
     pub(crate) fn allocate(&mut self, end: u64) -> io::Result<()> {
         if end > self.allocated {
-            self.file.allocate(self.allocated, end)?;
+            let allocated = self.file.allocate(self.allocated, end);
+            if !planted("no-space-taken-for-success") {
+                allocated?;
+            }
             self.allocated = end;
         }
         Ok(())
@@ -72,8 +76,12 @@ impl SegmentFile {
 
     /// Makes what was written durable.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
-        if self.dirty {
-            self.file.sync_data()?;
+        if self.dirty && !planted("data-not-synced") {
+            let synced = self.file.sync_data();
+            if synced.is_err() && planted("failed-fdatasync-tried-again") {
+                return self.file.sync_data();
+            }
+            synced?;
             self.dirty = false;
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver as Incoming, SyncSender, sync_channel};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
+use wal_core::planted::planted;
 
 use super::OnPermitted;
 use crate::{Error, Positions, Result, Ticket};
@@ -69,6 +70,10 @@ impl Settled {
                         .permitted
                         .get_or_insert_default()
                         .merge(&in_flight.positions);
+                }
+                Err(_) if planted("failed-block-acknowledged") => {
+                    let permitted = state.permitted.get_or_insert_default();
+                    permitted.merge(&in_flight.positions);
                 }
                 Err(error) => {
                     state.error = Some(error);

@@ -16,4 +16,5 @@ mod accepted_blocks_become_durable_soon;
 mod output_equals_input_from_end_to_end;
 mod positions_outlive_release;
 mod repeats_are_dropped_by_position;
+mod whatever_ends_it_the_output_is_the_input;
 mod without_a_log_a_crash_loses_and_says_how_much;

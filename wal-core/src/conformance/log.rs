@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Place;
+use super::model::{Harm, Model, Op, Setup, random};
 use crate::{Append, Durability, Error, Lsn, Options, Recovery, Salvaged, Storage, Wal};
 
 /// Small, so that segments roll often and little is written.
@@ -317,4 +318,17 @@ pub fn a_view_shows_what_is_durable_and_changes_nothing<P: Place>(factory: &dyn 
     assert_eq!(listed(), before);
     let (wal, _) = open(&place); // a view takes no role
     wal.commit(group(180..183)).unwrap();
+}
+
+/// G1 to G5, G7, G8, G10: histories of appends, faults, crashes and all else, chosen at random,
+/// and damage at their end, against a [`Model`].
+pub fn histories_agree_with_the_model<P: Place>(factory: &dyn Fn() -> P) {
+    for seed in 0..12 {
+        let choose = &mut random(seed);
+        let mut model = Model::new(factory(), Setup::new(choose(2) == 1));
+        for _ in 0..40 {
+            model.run(Op::choose(choose));
+        }
+        model.end(Some(Harm::choose(choose)));
+    }
 }

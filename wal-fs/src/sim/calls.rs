@@ -47,7 +47,9 @@ impl Process {
         }
         let now = disk.calls;
         disk.note(call.name, call.about);
-        let fault = disk.plan.take_if(|(at, _)| *at <= now);
+        let fault = disk
+            .plan
+            .take_if(|(at, fault)| *at <= now && fault.strikes(call.name));
         disk.struck = fault.map(|_| call.name).or(disk.struck);
         match fault.map(|(_, fault)| fault) {
             Some(fault @ (Fault::Crash | Fault::Kill)) => {
@@ -60,7 +62,7 @@ impl Process {
                 }
                 return Err(gone());
             }
-            Some(Fault::Error) => {
+            Some(Fault::Error | Fault::WriteError) => {
                 spoil(disk);
                 return Err(io::Error::from_raw_os_error(5)); // EIO
             }

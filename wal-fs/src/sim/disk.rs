@@ -139,6 +139,33 @@ impl Disk {
         self.trace.push_back(text);
     }
 
+    /// A file that was always there, in a directory that was, too.
+    pub(super) fn put(&mut self, path: &Path, contents: Vec<u8>) {
+        self.lose(path);
+        for above in path.ancestors().skip(1) {
+            if !self.names.contains_key(above) {
+                let id = self.new_inode(true);
+                self.names.insert(above.into(), id);
+                self.durable.insert(above.into(), id);
+            }
+        }
+        let id = self.new_inode(false);
+        if let Some(inode) = self.inodes.get_mut(&id) {
+            inode.allocated = (contents.len() as u64).next_multiple_of(BLOCK);
+            inode.medium.clone_from(&contents);
+            inode.cache = contents;
+        }
+        self.names.insert(path.into(), id);
+        self.durable.insert(path.into(), id);
+    }
+
+    /// A name that is gone.
+    pub(super) fn lose(&mut self, path: &Path) {
+        self.names.remove(path);
+        self.durable.remove(path);
+        self.collect();
+    }
+
     pub(super) fn find(&self, path: &Path) -> io::Result<InodeId> {
         let found = self.names.get(path).copied();
         found.ok_or_else(|| io::ErrorKind::NotFound.into())

@@ -31,6 +31,7 @@
 mod calls;
 mod crash;
 mod disk;
+mod place;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,6 +89,15 @@ pub enum Fault {
     ReadOnly,
     /// The user may change nothing from this call on (`EACCES`).
     Denied,
+    /// The next write or sync of a file from this call on fails, as with `Error`.
+    WriteError,
+}
+
+impl Fault {
+    /// Whether a call of this kind is one for it.
+    fn strikes(self, call: &str) -> bool {
+        self != Fault::WriteError || ["write", "sync"].contains(&call)
+    }
 }
 
 /// A simulated disk. Clones are the same disk.
@@ -206,5 +216,15 @@ impl SimDisk {
         let disk = self.0.lock();
         let inode = disk.names.get(path.as_ref())?;
         disk.inodes.get(inode).map(|inode| inode.cache.clone())
+    }
+
+    /// Puts a file there, durably, behind the back of every process.
+    pub fn put(&self, path: impl AsRef<Path>, contents: Vec<u8>) {
+        self.0.lock().put(path.as_ref(), contents);
+    }
+
+    /// Takes a file away, likewise.
+    pub fn lose(&self, path: impl AsRef<Path>) {
+        self.0.lock().lose(path.as_ref());
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use wal_core::planted::planted;
 use wal_core::{Position, SegmentId, StorageError, Sync};
 
 use super::{FileStorage, Outcome, Writing};
@@ -33,7 +34,9 @@ impl FileStorage {
         if writing.unsynced_names {
             self.sync_all(writing)?;
         }
-        let file = self.create(at, bytes, !writing.prepared)?;
+        // A name that was made and taken back is in doubt as well.
+        let file = self.create(at, bytes, !writing.prepared);
+        let file = file.inspect_err(|_| writing.unsynced_names = true)?;
         // The seal of the segment just left behind may still come; older ones are done
         // once they are synced.
         while writing.files.len() > 1 {
@@ -141,7 +144,7 @@ impl FileStorage {
             file.sync()
                 .map_err(|cause| self.broken("syncing", *id, cause))?;
         }
-        if writing.unsynced_names {
+        if writing.unsynced_names && !planted("directory-not-synced") {
             self.sync_names()?;
             writing.unsynced_names = false;
         }
@@ -176,7 +179,9 @@ impl FileStorage {
             let retired = self.spares.retire(&self.path(id, first));
             let retired = retired.map_err(|cause| self.error("deleting", id, cause))?;
             self.forget(id);
-            self.sync_names()?;
+            if !planted("file-reused-before-its-old-name-is-gone") {
+                self.sync_names()?;
+            }
             self.spares.retired(retired);
         }
     }

@@ -1,0 +1,3 @@
+//! `wal_fuzz::targets::checkpoint`, driven by libFuzzer.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| wal_fuzz::targets::checkpoint::run(data));

@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# Shows that the tests can fail: switches on each planted bug in its turn, and runs suites that do
+# not name it until one fails. Without a bug all of them must pass.
+#
+# Usage: planted.sh [--limit SECONDS] [--write] [BUG...]
+#   --limit   for each bug, all suites together (default 60)
+#   --write   writes docs/PLANTED.md; without it only checks that every bug is found
+# The suite that docs/PLANTED.md names for a bug is tried first, then the others in order.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+limit=60 write= only=()
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --limit) limit=$2; shift ;;
+    --write) write=1 ;;
+    -*) sed -n '2,9s/^# \{0,1\}//p' "$0"; [ "$1" = --help ] && exit 0; exit 2 ;;
+    *) only+=("$1") ;;
+  esac
+  shift
+done
+
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+log=$(mktemp -d)
+trap 'rm -rf "$log"' EXIT
+rows() { sed -n 's/ *| */|/g; /^#/d; /^$/d; p' "$1"; }
+
+# Each suite's program, built once with all bugs in it.
+echo "building with all bugs"
+RUSTFLAGS="--cfg wal_planted" cargo test --release --locked --no-run --tests \
+  -p wal-core -p wal-fs -p wal-streaming --target-dir "$target/planted" 2>&1 | tee "$log/build" |
+  grep -E "^(warning|error)" || true
+RUSTFLAGS="--cfg wal_planted --cfg wal_shuttle" cargo test --release --locked --no-run \
+  -p wal-core --test models --target-dir "$target/planted-models" 2>&1 | tee "$log/models" |
+  grep -E "^(warning|error)" || true
+(cd fuzz && RUSTFLAGS="--cfg wal_planted" cargo build --release --locked --bin fuzz \
+  --target-dir "$target/planted-fuzz" 2>&1 | grep -E "^(warning|error)") || true
+program() { # TEST: the models are empty in the other build
+  local from=build
+  [ "$1" = models ] && from=models
+  sed -n "s|.*Executable tests/\($1\)\(/main\)\{0,1\}\.rs (\(.*\))$|\3|p" "$log/$from" | head -n 1
+}
+
+# Runs a suite for at most so many seconds; 0: passed, 124: it had no more time, else: it failed.
+run() { # SECONDS ROUNDS CRATE TEST FILTER
+  local seconds=$1 rounds=$2 crate=$3 path
+  if [ "$crate" = fuzz ]; then
+    (cd "$log" && timeout -s KILL "$seconds" "$target/planted-fuzz/release/fuzz" "$4" \
+      --seconds $((rounds < 2 ? 1 : 60))) >"$log/out" 2>&1
+    local fuzzed=$?
+    [ $fuzzed -eq 137 ] && fuzzed=124
+    return $fuzzed
+  fi
+  path=$(program "$4")
+  [ -n "$path" ] || { echo "no program for $4" >&2; exit 1; }
+  path=$(realpath "$path")
+  (
+    cd "${crate/wal-streaming/streaming}" || exit 1
+    WAL_CASES=$((rounds * 250)) WAL_SIM_SEEDS=$((rounds * 2)) WAL_SCHEDULES=$((rounds * 100)) \
+      WAL_KILL_ROUNDS=$((4 + rounds)) PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 PROPTEST_CASES=$((rounds * 40)) \
+      timeout -s KILL "$seconds" "$path" ${5:+"$5"} --test-threads 2
+  ) >"$log/out" 2>&1
+  local ended=$?
+  [ $ended -eq 137 ] && ended=124
+  return $ended
+}
+
+mapfile -t suites < <(rows scripts/planted/suites)
+mapfile -t bugs < <(rows scripts/planted/bugs)
+
+# Each name in the code is in the list, and each in the list is in the code.
+listed=$(printf '%s\n' "${bugs[@]}" | cut -d'|' -f1 | sort)
+planted=$(grep -rhoE 'planted(_or)?\(\s*"[a-z-]+"' --include '*.rs' wal-*/src streaming/src |
+  grep -oE '"[a-z-]+"' | tr -d '"'; grep -rhA1 -E 'planted_or\($' --include '*.rs' wal-*/src streaming/src |
+  grep -oE '^ +"[a-z-]+",' | tr -d ' ",')
+planted=$(sort -u <<<"$planted")
+[ "$listed" = "$planted" ] || { diff <(echo "$listed") <(echo "$planted"); echo "scripts/planted/bugs and the code differ" >&2; exit 1; }
+
+# Without a bug; and how long a short look takes then. One that takes much longer hangs.
+unset WAL_PLANTED
+declare -A clean
+for suite in "${suites[@]}"; do
+  IFS='|' read -r name crate test filter <<<"$suite"
+  begun=$(date +%s%N)
+  run 120 1 "$crate" "$test" "$filter" || { tail -n 40 "$log/out"; echo "without a bug: $name fails" >&2; exit 1; }
+  clean[$name]=$((($(date +%s%N) - begun) / 1000000))
+done
+echo "without a bug all ${#suites[@]} suites pass ($SECONDS s)"
+
+missed=0 found=0
+for bug in "${bugs[@]}"; do
+  IFS='|' read -r name guarantee crate what <<<"$bug"
+  if [ ${#only[@]} -gt 0 ] && [[ ! " ${only[*]} " == *" $name "* ]]; then continue; fi
+  first=$(grep -F "\`$name\`" docs/PLANTED.md 2>/dev/null | cut -d'|' -f3 | sed 's/^ *//; s/ *$//')
+  mapfile -t order < <(
+    for suite in "${suites[@]}"; do [[ "$suite" == "$first|"* && -n $first ]] && echo "$suite"; done
+    # Then those of the same crate, which are likelier to find it, and all others.
+    for suite in "${suites[@]}"; do [[ "$suite" == *"|$crate|"* ]] && echo "$suite"; done
+    for suite in "${suites[@]}"; do [[ "$suite" == *"|$crate|"* ]] || echo "$suite"; done
+  )
+  begun=$(date +%s%N) by=
+  # A long look by the one that found it last, short ones by all, long ones by all.
+  for rounds in 19 1 20; do
+    for suite in "${order[@]}"; do
+      [ $rounds -eq 19 ] && [[ -z $first || "$suite" != "$first|"* ]] && break
+      IFS='|' read -r title of test filter <<<"$suite"
+      left=$((limit - ($(date +%s%N) - begun) / 1000000000))
+      [ $left -gt 0 ] || break 2
+      slice=$((limit / 4 + 1))
+      [ $rounds -eq 19 ] && slice=$((limit * 3 / 4))
+      [ $rounds -eq 1 ] && slice=$((clean[$title] / 250 + 3))
+      export WAL_PLANTED=$name
+      run $((left < slice ? left : slice)) $rounds "$of" "$test" "$filter"
+      ended=$?
+      unset WAL_PLANTED
+      # A suite that is long past its usual time has met a deadlock.
+      if [ $ended -eq 124 ] && [ $rounds -eq 1 ] && [ $slice -le $left ]; then
+        echo "panicked at" >"$log/out"
+        echo "it hangs" >>"$log/out"
+        ended=1
+      fi
+      if [ $ended -ne 0 ] && [ $ended -ne 124 ]; then by=$title; break 2; fi
+    done
+  done
+  spent=$(awk -v ns=$(($(date +%s%N) - begun)) 'BEGIN {printf "%.1f", ns / 1e9}')
+  if [ -n "$by" ]; then
+    found=$((found + 1))
+    why=$(grep -A1 -m1 "panicked at" "$log/out" | tail -n 1 | cut -c1-90 | tr '|' '/')
+    echo "$spent s  $guarantee  $name: $by: $why"
+    echo "$guarantee | $by | \`$name\` | $what | $spent s" >>"$log/table"
+  else
+    missed=$((missed + 1))
+    echo "NOT FOUND in $spent s: $guarantee $name" >&2
+    echo "$guarantee | **not found** | \`$name\` | $what | $spent s" >>"$log/table"
+  fi
+done
+echo "$found found, $missed not found"
+
+if [ -n "$write" ]; then
+  {
+    echo "# Planted bugs"
+    echo
+    echo "Made by \`scripts/planted.sh --write\`: do not edit. Each bug is compiled in with"
+    echo "\`--cfg wal_planted\`, switched on by itself, and counts as found when a suite fails that looks"
+    echo "for any bug and names none. The time is that of all suites tried before, and of this one,"
+    echo "with at most $limit s for all. The lists are \`scripts/planted/bugs\` and \`scripts/planted/suites\`."
+    echo
+    echo "| guarantee | found by | planted bug | what it does | time to find |"
+    echo "|---|---|---|---|---|"
+    sort -t'|' -k1,1V -s "$log/table" | sed 's/^/| /; s/$/ |/'
+  } >docs/PLANTED.md
+fi
+[ $missed -eq 0 ]
