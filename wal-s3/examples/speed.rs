@@ -17,6 +17,7 @@ use wal_s3::sim::{Latency, Profile, SimStore};
 use wal_s3::{Hedge, ObjectStorage, Options, Prices, Requests};
 
 type Failure = Box<dyn std::error::Error>;
+type Case = fn(&str) -> Result<(), Failure>;
 
 const S3: (&str, Profile) = ("s3", Profile::S3);
 const EXPRESS: (&str, Profile) = ("express", Profile::EXPRESS);
@@ -37,7 +38,7 @@ const FLAT_PROFILE: Profile = Profile {
 fn main() -> Result<(), Failure> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let chosen = |name: &str| wanted.is_empty() || wanted.iter().any(|it| name.contains(it));
-    let cases: [(&str, fn(&str) -> Result<(), Failure>); 10] = [
+    let cases: [(&str, Case); 10] = [
         ("closed loop, 256 writers of 1 KiB", |name| {
             closed(name, S3, 256, 1 << 10, Hedge::Off)
         }),
@@ -240,7 +241,7 @@ fn bulk(name: &str, (store, profile): (&str, Profile)) -> Result<(), Failure> {
 fn fill(wal: &Wal, bytes: usize) -> Result<(), wal_core::Error> {
     let payload = bytes::Bytes::from(vec![7u8; 1 << 10]);
     for _ in 0..bytes >> 10 {
-        let _ = wal.append(payload.clone())?; // all are durable after the sync
+        drop(wal.append(payload.clone())?); // all are durable after the sync
     }
     wal.sync().map(|_| ())
 }

@@ -176,7 +176,7 @@ impl Inner {
             .nth(1)
             .map(|(_, entry)| entry.place);
         if let Some(previous) = previous {
-            let _ = self.fetch(previous);
+            drop(self.fetch(previous)); // it goes on by itself
         }
     }
 

@@ -255,7 +255,7 @@ impl Inner {
             if next.seq >= end {
                 return;
             }
-            let _ = self.fetch(next);
+            drop(self.fetch(next)); // it goes on by itself
         }
     }
 

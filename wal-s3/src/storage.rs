@@ -67,7 +67,7 @@ impl ObjectStorage {
     /// A log below `prefix`. Nothing is asked of the store before the log is opened. Requests run
     /// on two threads of the storage's own (`wal-s3`).
     ///
-    /// Do not use [`object_store::local::LocalFileSystem`]: it does not sync what it
+    /// Do not use `object_store::local::LocalFileSystem`: it does not sync what it
     /// stores. For local disks there is `wal-fs`.
     ///
     /// # Errors

@@ -116,7 +116,7 @@ fn race(seed: u64) {
     let mut acknowledged = std::thread::scope(|scope| {
         let one = scope.spawn(|| write_until_fenced(&first, b'a', &stop));
         std::thread::sleep(Duration::from_millis(10 + seed * 7 % 30));
-        if seed % 2 == 0 {
+        if seed.is_multiple_of(2) {
             a.pause();
         }
         let second = open(b.clone()).unwrap();
@@ -126,7 +126,7 @@ fn race(seed: u64) {
         });
         std::thread::sleep(Duration::from_millis(10 + seed * 5 % 20));
         a.resume();
-        if seed % 3 == 0 {
+        if seed.is_multiple_of(3) {
             b.pause();
         }
         let third = open(bucket.client()).unwrap();
