@@ -41,7 +41,7 @@ pub(crate) enum Command {
     /// Ingest the same records in direct mode and in receiver mode, with and without a
     /// log; kill each in the middle; report price and losses side by side
     #[command(after_help = EXAMPLES)]
-    Compare(Compare),
+    Compare(Box<Compare>),
     /// One arm, as a child of `compare`: takes its specification from standard input
     #[command(hide = true)]
     Arm,

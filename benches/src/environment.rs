@@ -15,13 +15,14 @@ pub(crate) struct Environment {
     pub(crate) log_dir: String,
     pub(crate) file_system: String,
     pub(crate) broker: String,
+    pub(crate) bucket: String,
     pub(crate) version: &'static str,
     pub(crate) rustc: &'static str,
     pub(crate) profile: &'static str,
 }
 
 impl Environment {
-    pub(crate) fn of(log_dir: &Path, broker: String) -> Environment {
+    pub(crate) fn of(log_dir: &Path, broker: String, bucket: String) -> Environment {
         Environment {
             cpu: field("/proc/cpuinfo", "model name")
                 .unwrap_or_else(|| std::env::consts::ARCH.into()),
@@ -31,6 +32,7 @@ impl Environment {
             log_dir: log_dir.display().to_string(),
             file_system: file_system(log_dir),
             broker,
+            bucket,
             version: env!("CARGO_PKG_VERSION"),
             rustc: env!("WAL_BENCHES_RUSTC"),
             profile: if cfg!(debug_assertions) {

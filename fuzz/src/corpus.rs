@@ -64,6 +64,7 @@ fn segments(compress: bool, newer: u8) -> Result<Vec<u8>, Box<dyn std::error::Er
         align: 1,
         in_flight: 1,
         append_bytes: 1 << 26,
+        ..wal_core::Limits::default()
     };
     let disk = wal_core::sim::SimStorage::with_limits(3, limits);
     let options = Options {

@@ -66,7 +66,7 @@ pub(crate) fn run(options: &Compare) -> Outcome<()> {
     };
     let mut workspace = Workspace::open(options.dir.as_deref())?;
     let mut cluster = Cluster::start(options.kafka.as_deref(), run_name())?;
-    let environment = Environment::of(workspace.path(), cluster.kind());
+    let environment = Environment::of(workspace.path(), cluster.kind(), options.bucket.describe());
     let ui = Ui::new();
     announce(&ui, &environment);
 
@@ -88,7 +88,6 @@ pub(crate) fn run(options: &Compare) -> Outcome<()> {
     let source = input.map_or_else(|| data.topic.clone(), |input| input.name().to_owned());
     let report = Report::new(
         environment,
-        options.bucket.describe(),
         source,
         &data,
         cadence,

@@ -21,7 +21,6 @@ use arm::ArmReport;
 #[derive(Serialize)]
 pub(crate) struct Report {
     environment: Environment,
-    bucket: String,
     command: Vec<String>,
     input: InputReport,
     cadence: Cadence,
@@ -43,7 +42,6 @@ struct InputReport {
 impl Report {
     pub(crate) fn new(
         environment: Environment,
-        bucket: String,
         source: String,
         data: &Dataset,
         cadence: Cadence,
@@ -61,7 +59,6 @@ impl Report {
         let failures = measured.into_iter().filter_map(|rounds| rounds.failure);
         Report {
             environment,
-            bucket,
             command: std::env::args().collect(),
             input: InputReport {
                 source,

@@ -63,7 +63,7 @@ fn about_price(report: &Report) -> Vec<String> {
         "CPU, peak memory: of the arm's own process. Stored: what log and checkpoint gave to the file system.".into(),
     ];
     if report.arms.iter().any(|arm| arm.kind == Arm::Bucket) {
-        lines.push(format!("Bucket: {}.", report.bucket));
+        lines.push(format!("Bucket: {}.", report.environment.bucket));
         lines.push("Requests, dollars: of the object store, at its list price for requests (of S3 for a URL).".into());
     }
     lines

@@ -14,6 +14,7 @@ pub fn run(data: &[u8]) {
         align: 1,
         in_flight: 4,
         append_bytes: 1 << 20,
+        ..Limits::default()
     };
     let place = match bytes.arbitrary() {
         Ok(true) => SimStorage::with_limits(seed, pipelined),

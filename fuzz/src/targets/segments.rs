@@ -30,6 +30,7 @@ pub(super) fn stored(data: &[u8]) -> (SimStorage, bool) {
         align: 1,
         in_flight: 1,
         append_bytes: 1 << 20,
+        ..Limits::default()
     };
     let disk = SimStorage::with_limits(1, limits);
     let writer = disk.clone();

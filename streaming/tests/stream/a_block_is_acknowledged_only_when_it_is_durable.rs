@@ -16,6 +16,7 @@ fn the_log_is_durable_before_the_feed_is_told() {
         align: 1,
         in_flight: 4,
         append_bytes: 64 << 20,
+        ..Limits::default()
     };
     let disk = SimStorage::with_limits(7, limits);
     let (wal, _) = Wal::open(disk, Options::default()).unwrap();
