@@ -53,6 +53,8 @@ mod requests;
 mod storage;
 mod term;
 mod trim;
+#[cfg(any(feature = "aws", feature = "gcp", feature = "azure"))]
+mod url;
 
 #[cfg(feature = "sim")]
 pub mod sim;
