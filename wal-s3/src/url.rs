@@ -50,7 +50,11 @@ impl ObjectStorage {
                 .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
             "memory" => Ok(Arc::new(InMemory::new()) as Arc<dyn ObjectStore>),
             "file" => return Err(invalid("files are not synced that way: use wal-fs")),
-            _ => return Err(invalid("expected s3://, gs://, az:// or memory://, as built")),
+            _ => {
+                return Err(invalid(
+                    "expected s3://, gs://, az:// or memory://, as built",
+                ));
+            }
         };
         let store = built.map_err(|cause| invalid(&cause.to_string()))?;
         ObjectStorage::new(store, prefix, options)
