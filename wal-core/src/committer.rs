@@ -514,7 +514,15 @@ impl Committer {
             chain,
             sync,
             begins: at.offset == 0,
-            released: self.released,
+            // A seal stands before the newest segment, where an open need not look.
+            released: planted_or(
+                "release-noted-by-a-seal",
+                self.released,
+                match kind {
+                    Kind::Seal => Lsn::ZERO,
+                    _ => self.released,
+                },
+            ),
             stored: false,
         });
         Write {

@@ -380,6 +380,9 @@ pub(crate) fn is_complete(
     let mut bare = true;
     while bare || walker.position().lsn < header.copied_until {
         if let Found::Nothing(_) = walker.next()? {
+            if storage.limits().in_order && walker.left() > 0 {
+                return Ok(true); // nothing is ever torn there: it is damage, and the walk says so
+            }
             let attested = walker.probe_beyond()?.durable;
             return Ok(attested >= header.copied_until && (!bare || attested > header.first));
         }
@@ -432,6 +435,7 @@ pub(crate) fn lost_before(next: &SegmentHeader, reason: &str) -> Error {
 fn refuse_if_acknowledged(storage: &Arc<dyn Storage>, id: SegmentId, reason: &str) -> Result<()> {
     const WINDOW: u64 = 1 << 20;
     let bytes = block_on(storage.length(id))?;
+    refuse_if_whole(storage, id, bytes, reason)?;
     let align = u64::from(storage.limits().align.max(1));
     let mut offset = (HEADER_BYTES as u64).next_multiple_of(align);
     while offset < bytes {
@@ -457,4 +461,21 @@ fn refuse_if_acknowledged(storage: &Arc<dyn Storage>, id: SegmentId, reason: &st
         offset += WINDOW;
     }
     Ok(())
+}
+
+/// Where appends are stored whole or not at all, a header was whole once if any of it is there.
+pub(crate) fn refuse_if_whole(
+    storage: &Arc<dyn Storage>,
+    id: SegmentId,
+    bytes: u64,
+    reason: &str,
+) -> Result<()> {
+    match storage.limits().in_order && bytes > 0 {
+        true => Err(Error::Lost {
+            lost: Lsn::ZERO..Lsn::MAX,
+            at: start_of(id, Lsn::ZERO),
+            reason: format!("{reason}, and what this storage shows was stored whole"),
+        }),
+        false => Ok(()),
+    }
 }

@@ -236,9 +236,13 @@ impl Seen {
         let attested = ahead.probe_beyond()?.durable;
         self.attested = self.attested.max(attested);
         // What is attested was there before the attest: it shows now, or it is lost.
+        let torn = self.in_order && at.offset < newest.end;
         let limit = newest.end;
-        if attested > at.lsn && !self.walk_to(limit)? {
-            return Err(self.lost("later bytes prove that records were durable"));
+        if (attested > at.lsn || torn) && !self.walk_to(limit)? {
+            return Err(self.lost(match torn {
+                true => "no frame stands here, and what this storage shows was stored whole",
+                false => "later bytes prove that records were durable",
+            }));
         }
         Ok(())
     }
@@ -296,6 +300,7 @@ impl Seen {
 fn readable(storage: &Arc<dyn Storage>, id: SegmentId) -> Result<Option<SegmentInfo>> {
     let bytes = block_on(storage.read(id, 0..HEADER_BYTES as u64))?;
     let Ok(header) = SegmentHeader::decode(&bytes) else {
+        layout::refuse_if_whole(storage, id, bytes.len() as u64, "the segment has no header")?;
         return Ok(None); // being created; a newer format shows when the log is opened
     };
     if header.segment != id {

@@ -40,14 +40,12 @@ impl Wal {
         })
     }
 
-    /// Removes the hold of this name; does nothing if there is none. Durable when it returns.
+    /// Removes the hold of this name. Durable when it returns, also if there was none: one whose
+    /// removal could not be stored before must not come back.
     ///
     /// # Errors
     /// As for [`Wal::set_hold`].
     pub fn remove_hold(&self, name: &str) -> Result<()> {
-        if !self.named_holds().contains_key(name) {
-            return Ok(());
-        }
         self.change_holds(|holds| {
             holds.remove(name);
         })

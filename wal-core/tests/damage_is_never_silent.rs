@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use wal_core::sim::SimStorage;
-use wal_core::{Error, Lsn, Options, SegmentId, Wal};
+use wal_core::{Error, Limits, Lsn, Options, SegmentId, Wal};
 
 fn options() -> Options {
     Options {
@@ -173,4 +173,58 @@ fn damage_within_recoverys_copy_deletes_nothing() {
         outcome.map(|it| it.1)
     );
     assert!(disk.segments().iter().any(|(id, _)| *id == newest));
+}
+
+/// Where nothing is ever torn, whatever does not verify was stored whole once: no byte of a log
+/// may change without an error, not even in the last append, in the first of a segment, or in a
+/// segment that holds no more than that.
+#[test]
+fn on_storage_that_keeps_the_order_no_byte_changes_unnoticed() {
+    for records in [1, 5, 6, 16] {
+        let disk = ordered_log(records);
+        for (id, length) in disk.segments() {
+            for offset in (0..length).filter(|at| *at < 400 || at % 61 == 0) {
+                let fork = disk.fork();
+                assert!(fork.damage(id, offset, 1));
+                let viewed = view_all(&fork);
+                let found = read_all(&fork).map(|found| found.len() as u64);
+                for (who, found) in [("view", viewed), ("open", found)] {
+                    let loud_or_whole = found.as_ref().map_or(true, |found| *found == records);
+                    assert!(
+                        loud_or_whole,
+                        "{who}: byte {offset} of {id}, {records} records: {found:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn view_all(disk: &SimStorage) -> Result<u64, Error> {
+    let view = Wal::open_read_only(disk.clone())?;
+    let mut records = 0;
+    for record in view.reader(view.oldest())? {
+        record?;
+        records += 1;
+    }
+    Ok(records)
+}
+
+/// A log that was killed, on storage with segments of five appends that shows only what is durable.
+fn ordered_log(records: u64) -> SimStorage {
+    let limits = Limits {
+        align: 1,
+        append_bytes: 1 << 20,
+        segment_appends: 5,
+        in_order: true,
+        ..Limits::default()
+    };
+    let disk = SimStorage::with_limits(9, limits);
+    let (wal, _) = Wal::open(disk.clone(), options()).unwrap();
+    for lsn in 0..records {
+        wal.commit(payload(lsn % 3)).unwrap();
+    }
+    disk.kill();
+    drop(wal);
+    disk
 }

@@ -212,3 +212,22 @@ fn the_log_goes_on_behind_a_cut() {
         "what was cut off is not sealed"
     );
 }
+
+/// An open may read the newest segment only, and a seal stands in the one before it.
+#[test]
+fn what_only_a_seal_says_was_released_is_not_deleted() {
+    let mut committer = committer(1);
+    let mut write = records(&mut committer, 1, 5000, true);
+    while write.at.segment == SegmentId::new(1) {
+        committer.stored(write.id);
+        write = records(&mut committer, 1, 5000, true);
+    }
+    committer.release(Lsn::new(1));
+    committer.stored(write.id);
+    let seal = committer.seal(0).unwrap();
+    committer.stored(seal.id);
+    assert_eq!(committer.released_durably(), Lsn::ZERO);
+    let mark = committer.mark(Kind::Mark, Sync::Yes, 0);
+    committer.stored(mark.id);
+    assert_eq!(committer.released_durably(), Lsn::new(1));
+}
