@@ -321,6 +321,8 @@ impl Walk {
             durable: header.durable,
             released: layout.released().max(header.released),
             clean: true,
+            // That it was closed may be all that the segment holds, and the sync may have failed.
+            only_begun: header.begins,
             holds: footer.attachment.holds.clone(),
             time: header.time,
             verified_bytes: header.bytes().unwrap_or(0),
@@ -519,9 +521,14 @@ impl Opened {
         if cut.at.lsn >= end {
             return Ok(());
         }
+        let mut reached = None;
         for segment in &layout.since(storage, cut.at.lsn)? {
-            if segment.header.segment < cut.at.segment {
+            let header = &segment.header;
+            if header.segment < cut.at.segment {
                 continue;
+            }
+            if reached.is_some_and(|reached| reached != (header.first, header.chain)) {
+                break; // what stands behind a hole is not part of the log
             }
             let mut walker = Walker::new(Arc::clone(storage), segment.header, segment.end);
             if segment.header.segment == cut.at.segment {
@@ -532,6 +539,7 @@ impl Opened {
                     self.copy_frame(storage, &frame)?;
                 }
             }
+            reached = Some((walker.position().lsn, walker.chain()));
         }
         if !planted("copy-not-synced") {
             block_on(storage.sync())?;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use wal_core::sim::SimStorage;
-use wal_core::{Durability, Error, Lsn, Options, Wal};
+use wal_core::{Compression, Durability, Error, Lsn, Options, Wal};
 
 fn quiet() -> Options {
     Options {
@@ -135,4 +135,41 @@ fn kills_in_a_row_leave_no_empty_segments() {
         drop(wal);
     }
     assert!(disk.segments().len() <= 4, "{:?}", disk.segments());
+}
+
+/// That the log was closed may stand in a segment of its own, whose sync failed: it is visible,
+/// and gone after a crash. Nothing may continue it.
+#[test]
+fn a_close_that_failed_is_not_continued() {
+    let options = || Options {
+        segment_bytes: 64 << 10,
+        append_bytes: 32 << 10,
+        frame_bytes: 1 << 20,
+        linger: Duration::from_secs(10),
+        compression: Compression::None,
+        ..quiet()
+    };
+    let mut alone = 0;
+    for records in 50..66 {
+        let disk = SimStorage::new(5);
+        let (wal, _) = Wal::open(disk.clone(), options()).unwrap();
+        for _ in 0..records {
+            wal.append(vec![1; 1000]).unwrap();
+        }
+        wal.sync().unwrap(); // one frame, which may fill its segment
+        let before = disk.segments().len();
+        disk.fail_after(0);
+        wal.close().unwrap_err();
+        alone += disk.segments().len() - before;
+        disk.kill();
+        let (wal, _) = Wal::open(disk.clone(), options()).unwrap();
+        wal.append("later").unwrap();
+        wal.sync().unwrap();
+        disk.crash();
+        drop(wal);
+        let (wal, _) = Wal::open(disk, options()).unwrap();
+        let read: Result<Vec<_>, _> = wal.reader(Lsn::ZERO).unwrap().collect();
+        assert_eq!(read.unwrap().len(), records + 1);
+    }
+    assert!(alone > 0, "no close stood in a segment of its own");
 }

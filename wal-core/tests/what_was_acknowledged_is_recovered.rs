@@ -5,9 +5,9 @@
 //! damage done to what lies there at the end is noticed. The oracle is `conformance::model`.
 
 use proptest::prelude::*;
-use wal_core::Limits;
 use wal_core::conformance::model::{Harm, Model, Op, Setup};
 use wal_core::sim::SimStorage;
+use wal_core::{Limits, Storage};
 
 /// A history is what a row of numbers chooses; proptest makes failing rows shorter and smaller.
 fn choices() -> impl Strategy<Value = Vec<u16>> {
@@ -39,6 +39,47 @@ fn cases() -> ProptestConfig {
     }
 }
 
+fn overtaking() -> Limits {
+    Limits {
+        align: 1,
+        in_flight: 4,
+        append_bytes: 1 << 20,
+        ..Limits::default()
+    }
+}
+
+fn ordered() -> Limits {
+    Limits {
+        segment_appends: 5,
+        in_order: true,
+        ..overtaking()
+    }
+}
+
+/// Each row of the file: the storage's limits, its seed, and what chose the steps. Threads make
+/// every run a little different, so each is run more than once.
+#[test]
+fn histories_that_failed_once() {
+    let rows = include_str!("histories/failed_once.txt").lines();
+    for row in rows.filter(|row| !row.starts_with('#')) {
+        let mut words = row.split(' ');
+        let limits = match words.next() {
+            Some("overtake") => overtaking(),
+            Some("ordered") => ordered(),
+            _ => SimStorage::new(1).limits(),
+        };
+        let seed = words.next().and_then(|seed| seed.parse().ok());
+        let choices = words.next().unwrap_or_default().split(',');
+        let choices: Vec<u16> = choices.map(|choice| choice.parse().unwrap()).collect();
+        for _ in 0..10 {
+            run(
+                SimStorage::with_limits(seed.unwrap(), limits),
+                choices.clone(),
+            );
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(cases())]
 
@@ -49,19 +90,11 @@ proptest! {
 
     #[test]
     fn on_a_store_whose_appends_overtake_each_other(seed in any::<u64>(), choices in choices()) {
-        let limits = Limits { align: 1, in_flight: 4, append_bytes: 1 << 20, ..Limits::default() };
-        run(SimStorage::with_limits(seed, limits), choices);
+        run(SimStorage::with_limits(seed, overtaking()), choices);
     }
 
     #[test]
     fn on_a_store_that_keeps_the_order(seed in any::<u64>(), choices in choices()) {
-        let limits = Limits {
-            align: 1,
-            in_flight: 4,
-            append_bytes: 1 << 20,
-            segment_appends: 5,
-            in_order: true,
-        };
-        run(SimStorage::with_limits(seed, limits), choices);
+        run(SimStorage::with_limits(seed, ordered()), choices);
     }
 }

@@ -118,6 +118,8 @@ impl<P: Place> Model<P> {
                     self.begun.push((commit, true));
                 }
                 Err(Error::Busy { .. }) => break,
+                // With several appends in flight there is no going back from a full place.
+                Err(Error::Poisoned { .. }) if self.full => break,
                 Err(error) => panic!("{error}"),
             }
         }
