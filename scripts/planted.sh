@@ -28,7 +28,7 @@ rows() { sed -n 's/ *| */|/g; /^#/d; /^$/d; p' "$1"; }
 # Each suite's program, built once with all bugs in it.
 echo "building with all bugs"
 RUSTFLAGS="--cfg wal_planted" cargo test --release --locked --no-run --tests \
-  -p wal-core -p wal-fs -p wal-streaming --target-dir "$target/planted" 2>&1 | tee "$log/build" |
+  -p wal-core -p wal-fs -p wal-s3 -p wal-streaming --target-dir "$target/planted" 2>&1 | tee "$log/build" |
   grep -E "^(warning|error)" || true
 RUSTFLAGS="--cfg wal_planted --cfg wal_shuttle" cargo test --release --locked --no-run \
   -p wal-core --test models --target-dir "$target/planted-models" 2>&1 | tee "$log/models" |

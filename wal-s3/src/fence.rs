@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use wal_core::planted::{planted, planted_or};
 use wal_core::{Lsn, StorageError};
 
 use crate::inner::Inner;
@@ -29,10 +30,12 @@ impl Inner {
         probed?;
         let mut end = end?;
         for attempt in 0..ATTEMPTS {
-            if !self.options.take_over && !end.is_closed() {
+            let takes_over = self.options.take_over || planted("open-takes-over-unasked");
+            if !takes_over && !end.is_closed() {
                 return Err(self.in_use(&end));
             }
-            let seal = self.seal(end.hole, end.hole, writer);
+            let at = planted_or("seal-not-at-the-first-hole", end.hole.plus(1), end.hole);
+            let seal = self.seal(at, end.hole, writer);
             match self.create(&seal).await? {
                 Created::Mine if self.is_void(end.hole).await? => {
                     // It was trimmed before the seal came: the seal means nothing.

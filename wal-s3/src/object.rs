@@ -4,6 +4,7 @@
 //! where it belongs: nothing relies on metadata, entity tags, or the order of a listing.
 
 use bytes::Bytes;
+use wal_core::planted::planted;
 use wal_core::{Lsn, SegmentId};
 
 use crate::key::Place;
@@ -123,7 +124,8 @@ impl Header {
         if fields.take() != Some(MAGIC) {
             return Err(NotAnObject::Invalid("it is not an object of a log"));
         }
-        if sum != crc32c::crc32c(covered).to_le_bytes() {
+        let wrong = sum != crc32c::crc32c(covered).to_le_bytes();
+        if wrong && !planted("object-header-checksum-not-compared") {
             return Err(NotAnObject::Invalid("its header has a wrong checksum"));
         }
         let version = fields.take().map(u16::from_le_bytes).ok_or(SHORT)?;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use object_store::PutPayload;
 use object_store::path::Path;
 use wal_core::StorageError;
+use wal_core::planted::planted;
 
 use crate::client::{Client, Failed};
 use crate::hedge::Hedging;
@@ -42,10 +43,17 @@ pub(crate) async fn create(
         if matches!(failed, Failed::Taken) {
             add(&client.counters.conflicts, 1);
             match look(client, path).await? {
+                _ if planted("conflict-taken-for-success") => return Ok(Created::Mine),
+                None if planted("conflict-taken-for-another") => {
+                    return Ok(Created::Other(decode(path, header)?));
+                }
                 Some(found) if found == header[..] => return Ok(Created::Mine),
                 Some(found) => return Ok(Created::Other(decode(path, &found)?)),
                 None => {}
             }
+        }
+        if planted("doubt-taken-for-success") && matches!(failed, Failed::Doubtful(_)) {
+            return Ok(Created::Mine);
         }
         patience.after(failed).await?;
     }

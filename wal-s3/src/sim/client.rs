@@ -70,6 +70,10 @@ impl Client {
         *self.state.borrow() == State::Paused
     }
 
+    pub(super) fn is_killed(&self) -> bool {
+        *self.state.borrow() == State::Killed
+    }
+
     /// What has been killed stays so.
     pub(super) fn become_(&self, state: State) {
         self.state.send_if_modified(|now| {

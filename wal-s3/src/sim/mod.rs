@@ -150,8 +150,8 @@ impl SimStore {
         self.cut_off();
     }
 
-    /// This process is gone: its futures never complete any more. Each request under way takes
-    /// effect or not.
+    /// This process is gone: the futures of its requests under way never complete, and each takes
+    /// effect or not. What it asks for later is refused, so that what is left of it ends soon.
     pub fn kill(&self) {
         self.client.become_(State::Killed);
         self.cut_off();

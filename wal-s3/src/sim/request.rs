@@ -22,6 +22,9 @@ impl SimStore {
         up: u64,
         count: impl FnOnce(&mut Requests) + Send,
     ) -> Result<(Plan, u64)> {
+        if self.client.is_killed() {
+            return Err(killed());
+        }
         if !self.client.is_paused() {
             self.wait(None).await?;
         }
@@ -143,6 +146,13 @@ pub(super) fn generic(source: impl Into<Box<dyn std::error::Error + Send + Sync>
 
 pub(super) fn gone() -> Error {
     generic("the network is gone")
+}
+
+fn killed() -> Error {
+    Error::PermissionDenied {
+        path: String::new(),
+        source: "the process was killed".into(),
+    }
 }
 
 pub(super) fn already_exists(location: &Path, why: &str) -> Error {
