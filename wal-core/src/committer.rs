@@ -515,14 +515,10 @@ impl Committer {
             sync,
             begins: at.offset == 0,
             // A seal stands before the newest segment, where an open need not look.
-            released: planted_or(
-                "release-noted-by-a-seal",
-                self.released,
-                match kind {
-                    Kind::Seal => Lsn::ZERO,
-                    _ => self.released,
-                },
-            ),
+            released: match kind {
+                Kind::Seal => Lsn::ZERO,
+                _ => self.released,
+            },
             stored: false,
         });
         Write {

@@ -59,6 +59,13 @@ impl Bucket {
         ObjectStorage::new(Arc::new(self.client()), "logs/one", options).unwrap()
     }
 
+    /// Whether an object has frames of this segment; docs/FORMAT.md says where its header tells.
+    fn holds(&self, key: &str, segment: SegmentId) -> bool {
+        let bytes = self.store.raw(key).unwrap_or_default();
+        let frames = matches!(bytes.get(10), Some(1 | 5));
+        frames && bytes.get(48..56) == Some(&segment.get().to_le_bytes())
+    }
+
     pub fn kill_all(&self) {
         let mut state = self.state.lock();
         state.take_over = true;
@@ -84,6 +91,15 @@ impl Place for Bucket {
 
     fn crash(&self) -> bool {
         self.kill()
+    }
+
+    fn lose(&self, segment: SegmentId) -> bool {
+        let keys = self.store.keys().into_iter().map(|(key, _)| key);
+        let of_segment: Vec<String> = keys.filter(|key| self.holds(key, segment)).collect();
+        of_segment.iter().for_each(|key| {
+            self.store.remove(key);
+        });
+        !of_segment.is_empty()
     }
 
     fn damage(&self, segment: SegmentId, offset: u64) -> bool {
