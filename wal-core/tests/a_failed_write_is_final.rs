@@ -154,7 +154,7 @@ fn a_close_that_failed_is_not_continued() {
         let disk = SimStorage::new(5);
         let (wal, _) = Wal::open(disk.clone(), options()).unwrap();
         for _ in 0..records {
-            let _ = wal.append(vec![1; 1000]).unwrap();
+            drop(wal.append(vec![1; 1000]).unwrap());
         }
         wal.sync().unwrap(); // one frame, which may fill its segment
         let before = disk.segments().len();
@@ -163,7 +163,7 @@ fn a_close_that_failed_is_not_continued() {
         alone += disk.segments().len() - before;
         disk.kill();
         let (wal, _) = Wal::open(disk.clone(), options()).unwrap();
-        let _ = wal.append("later").unwrap();
+        drop(wal.append("later").unwrap());
         wal.sync().unwrap();
         disk.crash();
         drop(wal);
