@@ -30,8 +30,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) enum Failed {
     /// Something has that name, or the store says so.
     Taken,
-    /// There is no such object.
-    Missing,
+    /// There is no such object; for what does not name one, no such bucket.
+    Missing(String),
     /// It may work another time, or may have worked: nobody knows.
     Doubtful(String),
     /// It never will.
@@ -43,16 +43,28 @@ impl Failed {
         let why = lines(error);
         match error {
             Error::AlreadyExists { .. } | Error::Precondition { .. } => Failed::Taken,
-            Error::NotFound { .. } => Failed::Missing,
+            Error::NotFound { .. } => Failed::Missing(why),
             Error::PermissionDenied { .. }
             | Error::Unauthenticated { .. }
             | Error::NotImplemented { .. }
             | Error::NotSupported { .. }
             | Error::InvalidPath { .. }
             | Error::UnknownConfigurationKey { .. } => Failed::Refused(why),
+            // `object_store` has no kinds for a listing's errors, but its words tell.
+            Error::Generic { .. } if says_status(&why, &["401", "403"]) => Failed::Refused(why),
+            Error::Generic { .. } if says_status(&why, &["404"]) => Failed::Missing(why),
             _ => Failed::Doubtful(why),
         }
     }
+}
+
+fn says_status(why: &str, any: &[&str]) -> bool {
+    let said = why.split_once("status code: ").map(|(_, said)| said);
+    said.is_some_and(|said| any.iter().any(|status| said.starts_with(status)))
+}
+
+pub(crate) fn no_bucket(why: &str) -> String {
+    format!("there is no such bucket or container, or it is not yours: {why}")
 }
 
 /// One line of what a store said, with its causes; bodies of answers are cut short.
@@ -114,7 +126,7 @@ impl Client {
                 self.timeout
             ))),
         };
-        if matches!(outcome, Ok(_) | Err(Failed::Taken | Failed::Missing)) {
+        if matches!(outcome, Ok(_) | Err(Failed::Taken | Failed::Missing(_))) {
             self.answered.store(true, Ordering::Relaxed);
         }
         outcome
@@ -175,7 +187,7 @@ impl Client {
                     add(&self.counters.bytes_down, bytes.len() as u64);
                     return Ok(Some(bytes));
                 }
-                Err(Failed::Missing) => return Ok(None),
+                Err(Failed::Missing(_)) => return Ok(None),
                 Err(failed) => patience.after(failed).await?,
             }
         }
@@ -277,7 +289,7 @@ impl Patience<'_> {
     pub(crate) async fn after(&mut self, failed: Failed) -> Result<(), StorageError> {
         let why = match failed {
             Failed::Refused(why) => return Err(self.give_up(&why)),
-            Failed::Missing => return Err(self.give_up("there is no such bucket or container")),
+            Failed::Missing(why) => return Err(self.give_up(&no_bucket(&why))),
             Failed::Taken => "the store reports a conflict where there is none".to_owned(),
             Failed::Doubtful(why) => why,
         };

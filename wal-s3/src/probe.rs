@@ -8,7 +8,7 @@ use object_store::PutPayload;
 use object_store::path::Path;
 use wal_core::StorageError;
 
-use crate::client::Failed;
+use crate::client::{Failed, no_bucket};
 use crate::inner::{Inner, random_id};
 
 const RACERS: u8 = 16;
@@ -122,7 +122,7 @@ impl Inner {
             Ok(()) => Ok(Ok(true)),
             Err(Failed::Taken) => Ok(Ok(false)),
             Err(Failed::Doubtful(why)) => Ok(Err(why)),
-            Err(Failed::Missing) => Err(refused("there is no such bucket or container")),
+            Err(Failed::Missing(why)) => Err(refused(&no_bucket(&why))),
             Err(Failed::Refused(why)) => Err(refused(&why)),
         }
     }

@@ -1,9 +1,4 @@
-//! The suite that every storage must pass, on a real server: `scripts/s3-tests.sh`.
-//! `WAL_S3_URL` names a bucket; credentials and endpoint come from the environment.
-
-#![cfg(feature = "aws")]
-
-use std::time::Duration;
+//! The suite that every storage must pass.
 
 use wal_core::conformance::{Place, checks};
 use wal_s3::{ObjectStorage, Options};
@@ -18,9 +13,8 @@ impl Place for Bucket {
 
     fn open(&self) -> ObjectStorage {
         let options = Options {
-            segment_objects: 16,
-            retry_for: Duration::from_secs(20),
-            ..Options::default()
+            take_over: false,
+            ..super::options()
         };
         ObjectStorage::from_url(&self.url, options).expect("WAL_S3_URL is usable")
     }
@@ -29,16 +23,15 @@ impl Place for Bucket {
 #[test]
 #[ignore = "needs a server: scripts/s3-tests.sh"]
 fn conforms() {
-    let base = std::env::var("WAL_S3_URL").expect("WAL_S3_URL is set");
-    let run = std::process::id();
     for (name, check) in checks::<Bucket>() {
-        println!("{name}");
+        let begun = std::time::Instant::now();
         let made = std::cell::Cell::new(0);
         check(&|| {
             made.set(made.get() + 1);
             Bucket {
-                url: format!("{base}/{run}/{name}-{}", made.get()),
+                url: super::place(&format!("{name}-{}", made.get())),
             }
         });
+        println!("{name}: {:.1} s", begun.elapsed().as_secs_f32());
     }
 }
