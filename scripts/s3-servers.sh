@@ -18,6 +18,12 @@ home=$(mkdir -p "${CARGO_TARGET_DIR:-target}/s3-servers" && cd "${CARGO_TARGET_D
 port=${WAL_S3_PORT:-$((20000 + $$ % 10000))}
 export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=testtest AWS_REGION=us-east-1 AWS_ALLOW_HTTP=true
 export AWS_ENDPOINT_URL=http://127.0.0.1:$port WAL_S3_URL=s3://wal-tests
+if [ "$server" = azurite ]; then
+  # The account that everybody knows, and that azurite gives to all who ask.
+  export AZURE_STORAGE_ACCOUNT_NAME=devstoreaccount1 AZURE_ALLOW_HTTP=true WAL_S3_URL=az://wal-tests
+  export AZURE_STORAGE_ACCOUNT_KEY=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==
+  export AZURE_STORAGE_ENDPOINT=http://127.0.0.1:$port/devstoreaccount1
+fi
 
 python_tool() { # COMMAND PACKAGE
   [ -x "$home/$server/bin/$1" ] && return
@@ -28,6 +34,9 @@ node_tool() { # COMMAND PACKAGE
   [ -x "$home/$server/node_modules/.bin/$1" ] ||
     npm install --silent --no-fund --no-audit --prefix "$home/$server" "$2"
 }
+
+# Whether wrong credentials are noticed: tests of that are left out where they are not.
+case $server in versitygw | s3s-fs) export WAL_S3_SIGNED=1 ;; esac
 
 install() {
   case $server in
@@ -51,12 +60,12 @@ start() { # what is stored lies below $data
   case $server in
     moto) exec "$home/moto/bin/moto_server" -H 127.0.0.1 -p "$port" ;;
     ministack) GATEWAY_PORT=$port exec "$home/ministack/bin/ministack" ;;
-    versitygw)
+    versitygw) # looks at signatures
       exec "$home/versitygw/versitygw" --access "$AWS_ACCESS_KEY_ID" --secret "$AWS_SECRET_ACCESS_KEY" \
         --region "$AWS_REGION" --port "127.0.0.1:$port" --keep-alive --quiet posix "$data"
       ;;
     azurite)
-      exec "$home/azurite/node_modules/.bin/azurite-blob" --silent --skipApiVersionCheck \
+      exec "$home/azurite/node_modules/.bin/azurite-blob" --silent --skipApiVersionCheck --disableTelemetry \
         --blobHost 127.0.0.1 --blobPort "$port" --location "$data"
       ;;
     s3rver) exec "$home/s3rver/node_modules/.bin/s3rver" -a 127.0.0.1 -p "$port" -d "$data" ;;
@@ -68,9 +77,29 @@ start() { # what is stored lies below $data
 }
 
 make_bucket() { # signed, since most servers insist
+  if [ "$server" = azurite ]; then
+    make_container
+    return
+  fi
   curl -s -f -o /dev/null -X PUT --aws-sigv4 "aws:amz:$AWS_REGION:s3" \
     -u "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' \
     "$AWS_ENDPOINT_URL/wal-tests"
+}
+
+make_container() {
+  python3 - <<'PYTHON' 2>/dev/null
+import base64, email.utils, hashlib, hmac, os, urllib.request
+account, version = os.environ["AZURE_STORAGE_ACCOUNT_NAME"], "2021-08-06"
+date = email.utils.formatdate(usegmt=True)
+headers = f"x-ms-date:{date}\nx-ms-version:{version}\n"
+signed = "PUT" + "\n" * 12 + headers + f"/{account}/{account}/wal-tests\nrestype:container"
+key = base64.b64decode(os.environ["AZURE_STORAGE_ACCOUNT_KEY"])
+signature = base64.b64encode(hmac.new(key, signed.encode(), hashlib.sha256).digest()).decode()
+request = urllib.request.Request(os.environ["AZURE_STORAGE_ENDPOINT"] + "/wal-tests?restype=container", method="PUT")
+for name, value in [("x-ms-date", date), ("x-ms-version", version), ("Authorization", f"SharedKey {account}:{signature}")]:
+    request.add_header(name, value)
+urllib.request.urlopen(request)
+PYTHON
 }
 
 install
@@ -84,5 +113,6 @@ for _ in $(seq 60); do
   make_bucket && ready=1 && break
   sleep 0.5
 done
+[ "$server" != versitygw ] || export WAL_S3_SIGNED=1
 [ -n "$ready" ] || { echo "s3-servers: $server did not start:"; cat "$data.log"; exit 1; } >&2
 "$@"

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use wal_core::View;
+use wal_core::Wal;
 use wal_s3::{ObjectStorage, Options};
 
 use super::child::open_with;
@@ -65,7 +65,7 @@ fn a_view_names_it_too() {
     let missing = format!("{scheme}://no-such-bucket-of-mine/log");
     let begun = Instant::now();
     let storage = ObjectStorage::from_url(&missing, Options::default()).unwrap();
-    let view = View::open(storage);
+    let view = Wal::open_read_only(storage);
     let refused = view.map(|_| ()).unwrap_err().to_string();
     println!("{refused}");
     assert!(refused.contains("no such bucket"), "{refused}");
