@@ -18,6 +18,7 @@ home=$(mkdir -p "${CARGO_TARGET_DIR:-target}/s3-servers" && cd "${CARGO_TARGET_D
 port=${WAL_S3_PORT:-$((20000 + $$ % 10000))}
 export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=testtest AWS_REGION=us-east-1 AWS_ALLOW_HTTP=true
 export AWS_ENDPOINT_URL=http://127.0.0.1:$port WAL_S3_URL=s3://wal-tests
+[ "$server" != s3rver ] || export AWS_ACCESS_KEY_ID=S3RVER AWS_SECRET_ACCESS_KEY=S3RVER # it knows these only
 if [ "$server" = azurite ]; then
   # The account that everybody knows, and that azurite gives to all who ask.
   export AZURE_STORAGE_ACCOUNT_NAME=devstoreaccount1 AZURE_ALLOW_HTTP=true WAL_S3_URL=az://wal-tests
