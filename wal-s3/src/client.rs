@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,8 +30,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) enum Failed {
     /// Something has that name, or the store says so.
     Taken,
-    /// There is no such object.
-    Missing,
+    /// There is no such object; for what does not name one, no such bucket.
+    Missing(String),
     /// It may work another time, or may have worked: nobody knows.
     Doubtful(String),
     /// It never will.
@@ -42,21 +43,42 @@ impl Failed {
         let why = lines(error);
         match error {
             Error::AlreadyExists { .. } | Error::Precondition { .. } => Failed::Taken,
-            Error::NotFound { .. } => Failed::Missing,
+            Error::NotFound { .. } => Failed::Missing(why),
             Error::PermissionDenied { .. }
             | Error::Unauthenticated { .. }
             | Error::NotImplemented { .. }
             | Error::NotSupported { .. }
             | Error::InvalidPath { .. }
             | Error::UnknownConfigurationKey { .. } => Failed::Refused(why),
+            // `object_store` has no kinds for a listing's errors, but its words tell.
+            Error::Generic { .. } if says_status(&why, &["401", "403"]) => Failed::Refused(why),
+            Error::Generic { .. } if says_status(&why, &["404"]) => Failed::Missing(why),
             _ => Failed::Doubtful(why),
         }
     }
 }
 
+fn says_status(why: &str, any: &[&str]) -> bool {
+    let said = why.split_once("status code: ").map(|(_, said)| said);
+    said.is_some_and(|said| any.iter().any(|status| said.starts_with(status)))
+}
+
+pub(crate) fn no_bucket(why: &str) -> String {
+    format!("there is no such bucket or container, or it is not yours: {why}")
+}
+
 /// One line of what a store said, with its causes; bodies of answers are cut short.
 fn lines(error: &Error) -> String {
-    let text = error.to_string().replace(['\n', '\r'], " ");
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    let text = text.replace(['\n', '\r'], " ");
     match text.char_indices().nth(400) {
         Some((end, _)) => format!("{} ...", &text[..end]),
         None => text,
@@ -70,6 +92,9 @@ pub(crate) struct Client {
     pub(crate) counters: Counters,
     timeout: Duration,
     retry_for: Duration,
+    /// The same as long as the store has never answered: perhaps there is none.
+    first_answer_within: Duration,
+    answered: AtomicBool,
     /// The distance between requests, and when the next may be sent.
     cap: Option<(Duration, Mutex<Instant>)>,
 }
@@ -85,6 +110,8 @@ impl Client {
             counters: Counters::default(),
             timeout: options.request_timeout,
             retry_for: options.retry_for,
+            first_answer_within: options.first_answer_within.min(options.retry_for),
+            answered: AtomicBool::new(false),
             cap,
         }
     }
@@ -92,14 +119,17 @@ impl Client {
     /// Sends one request, when the cap allows it.
     async fn send<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Failed> {
         self.turn().await;
-        match timeout(self.timeout, request).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(Failed::of(&error)),
+        let outcome = match timeout(self.timeout, request).await {
+            Ok(answer) => answer.map_err(|error| Failed::of(&error)),
             Err(_) => Err(Failed::Doubtful(format!(
                 "no answer within {:?}",
                 self.timeout
             ))),
+        };
+        if matches!(outcome, Ok(_) | Err(Failed::Taken | Failed::Missing(_))) {
+            self.answered.store(true, Ordering::Relaxed);
         }
+        outcome
     }
 
     async fn turn(&self) {
@@ -157,7 +187,7 @@ impl Client {
                     add(&self.counters.bytes_down, bytes.len() as u64);
                     return Ok(Some(bytes));
                 }
-                Err(Failed::Missing) => return Ok(None),
+                Err(Failed::Missing(_)) => return Ok(None),
                 Err(failed) => patience.after(failed).await?,
             }
         }
@@ -230,8 +260,17 @@ impl Client {
         Patience {
             client: self,
             doing: doing(),
-            until: Instant::now() + self.retry_for,
+            since: Instant::now(),
             pause: FIRST_PAUSE,
+            short: false,
+        }
+    }
+
+    /// The same for what tells whether the store is fit at all.
+    pub(crate) fn short_patience(&self, doing: impl Fn() -> String) -> Patience<'_> {
+        Patience {
+            short: true,
+            ..self.patience(doing)
         }
     }
 }
@@ -240,8 +279,9 @@ impl Client {
 pub(crate) struct Patience<'a> {
     client: &'a Client,
     doing: String,
-    until: Instant,
+    since: Instant,
     pause: Duration,
+    short: bool,
 }
 
 impl Patience<'_> {
@@ -249,11 +289,15 @@ impl Patience<'_> {
     pub(crate) async fn after(&mut self, failed: Failed) -> Result<(), StorageError> {
         let why = match failed {
             Failed::Refused(why) => return Err(self.give_up(&why)),
-            Failed::Missing => return Err(self.give_up("there is no such bucket or container")),
+            Failed::Missing(why) => return Err(self.give_up(&no_bucket(&why))),
             Failed::Taken => "the store reports a conflict where there is none".to_owned(),
             Failed::Doubtful(why) => why,
         };
-        if Instant::now() + self.pause > self.until {
+        let lasts = match !self.short && self.client.answered.load(Ordering::Relaxed) {
+            true => self.client.retry_for,
+            false => self.client.first_answer_within,
+        };
+        if self.since.elapsed() + self.pause > lasts {
             return Err(self.give_up(&why));
         }
         tracing::debug!(doing = self.doing, why, pause = ?self.pause, "a request failed");

@@ -39,6 +39,10 @@ pub struct Options {
     /// For how long a request that fails is repeated, with growing pauses, before the log gives
     /// up (G5): up to an hour, default 2 minutes.
     pub retry_for: Duration,
+    /// The same for a store that has never answered, and for trying whether it is fit: an open must
+    /// not wait for minutes where an address, a region or a network is wrong. Default 10 s; never
+    /// longer than `retry_for`.
+    pub first_answer_within: Duration,
     /// How long a storage that is dropped without having been closed waits until the log is: up to
     /// a minute, default 5 s. What is not closed by then has to be taken over.
     pub close_within: Duration,
@@ -74,6 +78,7 @@ impl Default for Options {
             requests_per_second: None,
             request_timeout: Duration::from_secs(15),
             retry_for: Duration::from_secs(120),
+            first_answer_within: Duration::from_secs(10),
             close_within: Duration::from_secs(5),
             hint_objects: 32,
             owner: this_process(),
