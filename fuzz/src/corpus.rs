@@ -41,6 +41,11 @@ pub fn write() -> Result<(), Box<dyn std::error::Error>> {
         let bytes: Vec<u8> = (0..120).map(|_| choose(256) as u8).collect();
         save("directory", seed, &bytes)?;
     }
+    for seed in 0..8 {
+        let choose = &mut random(200 + seed);
+        let bytes: Vec<u8> = (0..90).map(|_| choose(256) as u8).collect();
+        save("bucket", seed, &bytes)?;
+    }
     for target in ["segments", "salvage"] {
         for compress in [false, true] {
             save(target, u64::from(compress), &segments(compress, 0)?)?;

@@ -1,5 +1,6 @@
 //! Each target takes any bytes; it panics if a promise is broken.
 
+pub mod bucket;
 pub mod checkpoint;
 pub mod directory;
 pub mod envelope;
@@ -24,12 +25,13 @@ pub struct Target {
 pub const CONSTANT: usize = 24 << 20;
 
 /// All of them. (An LZ4 block may hold 255 times its own length, and is read by several.)
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     target("histories_storage", histories_storage::run, None),
     target("histories_disk", histories_disk::run, None),
     target("directory", directory::run, Some(1024)),
     target("segments", segments::run, Some(1024)),
     target("salvage", salvage::run, Some(1024)),
+    target("bucket", bucket::run, Some(1024)),
     target("checkpoint", checkpoint::run, Some(1024)),
     target("envelope", envelope::run, Some(1024)),
 ];
