@@ -32,7 +32,10 @@ const MOST: usize = 60_000_000;
 fn run(config: Config) -> Explored {
     config.check();
     let began = Instant::now();
-    let first = State::new(config.trims, config.reader);
+    let first = State {
+        roadblocks_left: config.roadblocks,
+        ..State::new(config.trims, config.reader)
+    };
     let explored = explore(first, MOST, |state, out| config.steps(state, out));
     let seconds = began.elapsed().as_secs_f32();
     println!("{:>9} states, {seconds:.1} s: {config}", explored.states);
@@ -130,6 +133,23 @@ fn trims_that_take_effect_one_object_later() {
             ..LATE
         }
     });
+}
+
+/// The role goes only to a walk that comes to a seal without a hole, be it one that was put ahead.
+const ROADBLOCK: Config = Config {
+    roadblocks: 1,
+    numbers: 2,
+    ..TRIMS
+};
+
+#[test]
+fn seals_ahead_of_the_hole() {
+    holds(ROADBLOCK);
+}
+
+#[test]
+fn the_second_look_goes_past_seals() {
+    breaks(Variant::SecondLookAtSeals, ROADBLOCK);
 }
 
 #[test]

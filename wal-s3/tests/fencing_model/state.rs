@@ -112,6 +112,8 @@ pub(crate) struct State {
     pub(crate) read_ends: [Option<u8>; EPOCHS as usize],
     /// How many trims may still be asked for.
     pub(crate) trims_left: u8,
+    /// How many seals may still be put ahead of a hole.
+    pub(crate) roadblocks_left: u8,
 
     // What an onlooker knows, and nobody in the protocol uses.
     /// Bits of keys that ever held something; a seal created there is void.
@@ -185,6 +187,7 @@ impl State {
             reading: if reader { Reading::At(0) } else { Reading::Off },
             read_ends: [None; EPOCHS as usize],
             trims_left: trims,
+            roadblocks_left: 0,
             ever: 0,
             acked: 0,
             asked_trim: 0,
@@ -200,6 +203,13 @@ impl State {
 
     pub(crate) fn is_acked(&self, key: Key) -> bool {
         self.acked & bit(key) != 0
+    }
+
+    /// The greatest key beyond `key` that a LIST shows and that is not a seal. (Going down over
+    /// seals needs no steps of its own: they never change and are never deleted.)
+    pub(crate) fn greatest_data_after(&self, key: Key) -> Option<Key> {
+        let is_data = |k: &Key| self.at(*k).is_some_and(|object| !object.is_seal());
+        (key + 1..KEYS as Key).rev().find(is_data)
     }
 
     /// The greatest key beyond `key` that a LIST shows.

@@ -24,6 +24,7 @@ pub(crate) enum Variant {
     DeleteWhenTrimIsConfirmed,
     HintBehindTheLastObject,
     OpenIgnoresClose,
+    SecondLookAtSeals,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct Config {
     /// Numbers an owner may use in an epoch.
     pub(crate) numbers: u8,
     pub(crate) trims: u8,
+    /// Seals that takers may put ahead of the hole, in all.
+    pub(crate) roadblocks: u8,
     pub(crate) reader: bool,
     /// Whether owners close, and the writers from the second on open without taking over.
     pub(crate) polite: bool,
@@ -54,6 +57,7 @@ impl Config {
         epochs: 3,
         numbers: 3,
         trims: 0,
+        roadblocks: 0,
         reader: false,
         polite: false,
         trims_late: false,
@@ -93,13 +97,22 @@ impl Config {
             next.store[at as usize] = Some(object);
             next.writers[writer as usize].created |= bit(at);
             if object.is_seal() && state.ever & bit(at) == 0 {
-                next.sealed[epoch_of(at) as usize].get_or_insert(number_of(at));
+                let sealed = &mut next.sealed[epoch_of(at) as usize];
+                *sealed = Some(sealed.map_or(number_of(at), |end| end.min(number_of(at))));
                 let before = key(epoch_of(at), 0)..at;
                 let asks = before.filter_map(|k| state.at(k)).map(|object| object.asks);
                 next.acked_trim = next.acked_trim.max(asks.max().unwrap_or(0));
             }
             next.ever |= bit(at);
             out.push((Name("arrives", Some(writer), at), Ok(next)));
+        }
+    }
+
+    /// The key whose header the second look reads.
+    pub(crate) fn looked_at(&self, state: &State, at: Key) -> Option<Key> {
+        match self.is(Variant::SecondLookAtSeals) {
+            true => state.greatest_after(at),
+            false => state.greatest_data_after(at),
         }
     }
 
@@ -134,11 +147,12 @@ impl std::fmt::Display for Config {
             epochs,
             numbers,
             trims,
+            roadblocks,
             ..
         } = self;
         write!(
             f,
-            "{writers} writers, window {window}, {epochs} epochs of {numbers}, {trims} trims"
+            "{writers} writers, window {window}, {epochs} epochs of {numbers}, {trims} trims, {roadblocks} roadblocks"
         )?;
         let said = [
             (self.reader, "a reader"),
