@@ -152,6 +152,20 @@ fn the_second_look_goes_past_seals() {
     breaks(Variant::SecondLookAtSeals, ROADBLOCK);
 }
 
+/// A note in the log says what is released before a trim asks to give it up.
+const NOTES: Config = Config {
+    notes: true,
+    ..TRIMS
+};
+
+/// Then a trim may take effect at once, acknowledged or not: what is missing was released by a note
+/// that was acknowledged.
+#[test]
+fn trims_at_once_of_what_an_acknowledged_note_released() {
+    holds(NOTES);
+    breaks(Variant::TrimBeforeItsNote, NOTES);
+}
+
 #[test]
 fn each_rule_is_needed() {
     breaks(Variant::AcknowledgeOutOfOrder, PLAIN);
@@ -185,7 +199,6 @@ fn each_rule_is_needed() {
         Variant::HintBehindTheLastObject,
         Config {
             window: 1,
-            epochs: 2,
             ..Config { trims: 1, ..THREE }
         },
     );

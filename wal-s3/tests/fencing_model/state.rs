@@ -24,6 +24,8 @@ pub(crate) fn number_of(key: Key) -> u8 {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Kind {
     Data,
+    /// Data that says how far the log is released; deletes nothing.
+    Note,
     Trim,
     Close,
     Seal,
@@ -36,7 +38,7 @@ pub(crate) struct Object {
     pub(crate) writer: u8,
     /// The trim point in the header.
     pub(crate) trim: Key,
-    /// The trim point that a Trim asks for.
+    /// The trim point that a Trim asks for, or a Note announces.
     pub(crate) asks: Key,
     /// Which of its writer's records it holds.
     pub(crate) record: u8,
@@ -93,6 +95,8 @@ pub(crate) struct Writer {
     pub(crate) closing: bool,
     /// Below this it may delete.
     pub(crate) released: Key,
+    /// Below this it may ask for a trim, where that takes a note.
+    pub(crate) noted: Key,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -122,6 +126,8 @@ pub(crate) struct State {
     pub(crate) acked: u32,
     pub(crate) asked_trim: Key,
     pub(crate) acked_trim: Key,
+    /// What acknowledged notes released.
+    pub(crate) noted: Key,
     /// Where an epoch was sealed for good.
     pub(crate) sealed: [Option<u8>; EPOCHS as usize],
     pub(crate) owners: [Option<u8>; EPOCHS as usize + 1],
@@ -161,6 +167,7 @@ impl Writer {
             confirmed: 0,
             closing: false,
             released: 0,
+            noted: 0,
         }
     }
 }
@@ -192,6 +199,7 @@ impl State {
             acked: 0,
             asked_trim: 0,
             acked_trim: 0,
+            noted: 0,
             sealed: [None; EPOCHS as usize],
             owners: [None; EPOCHS as usize + 1],
         }

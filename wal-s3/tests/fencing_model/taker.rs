@@ -14,6 +14,10 @@ impl Config {
             Phase::Walk(at) => out.push((name("gets", at), self.walk(state, writer, at))),
             Phase::Look(at, why) => {
                 out.push((name("lists after", at), self.look(state, writer, at, why)));
+                if why == Why::OwnSeal && self.roadblocks > 0 {
+                    let foreign = to(state, writer, Phase::Look(at, Why::ForeignSeal));
+                    out.push((name("passes its own seal", at), foreign));
+                }
             }
             Phase::Header { at, why, greatest } => {
                 let next = self.header(state, writer, at, why, greatest);
@@ -29,7 +33,9 @@ impl Config {
     /// by itself.
     fn roadblocks(&self, state: &State, writer: u8, out: &mut Steps) {
         let me = &state.writers[writer as usize];
-        let (Phase::Walk(at) | Phase::Look(at, _) | Phase::Sealing(at)) = me.phase else {
+        let (Phase::Walk(at) | Phase::Look(at, _) | Phase::Header { at, .. } | Phase::Sealing(at)) =
+            me.phase
+        else {
             return;
         };
         if state.roadblocks_left == 0 || at == 0 {
@@ -75,7 +81,10 @@ impl Config {
     fn meet(&self, state: &State, writer: u8, at: Key, object: Object) -> Next {
         let mut next = state.clone();
         let me = &mut next.writers[writer as usize];
-        me.trim = me.trim.max(object.trim).max(object.asks);
+        me.trim = me.trim.max(object.trim);
+        if object.kind == Kind::Trim {
+            me.trim = me.trim.max(object.asks);
+        }
         if !object.is_seal() {
             me.before = Some(object.kind);
             me.phase = Phase::Walk(at + 1);

@@ -1,7 +1,7 @@
 //! The bounds of a configuration, the rules, and the ways to break them.
 
 use crate::explore::{Name, Steps};
-use crate::state::{EPOCHS, Key, SLOTS, State, bit, epoch_of, key, number_of};
+use crate::state::{EPOCHS, Key, Kind, SLOTS, State, bit, epoch_of, key, number_of};
 
 /// A rule that is left out or done wrong: each must be found out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +25,7 @@ pub(crate) enum Variant {
     HintBehindTheLastObject,
     OpenIgnoresClose,
     SecondLookAtSeals,
+    TrimBeforeItsNote,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,9 @@ pub(crate) struct Config {
     /// Whether only trims excuse a missing record that are acknowledged or lie before a seal. Else
     /// one that was asked for does.
     pub(crate) strict: bool,
+    /// Whether a trim may be asked for only when a note that announced it is acknowledged. Then
+    /// only what such a note released may be missing.
+    pub(crate) notes: bool,
     pub(crate) variant: Option<Variant>,
 }
 
@@ -62,6 +66,7 @@ impl Config {
         polite: false,
         trims_late: false,
         strict: false,
+        notes: false,
         variant: None,
     };
 
@@ -100,8 +105,12 @@ impl Config {
                 let sealed = &mut next.sealed[epoch_of(at) as usize];
                 *sealed = Some(sealed.map_or(number_of(at), |end| end.min(number_of(at))));
                 let before = key(epoch_of(at), 0)..at;
-                let asks = before.filter_map(|k| state.at(k)).map(|object| object.asks);
-                next.acked_trim = next.acked_trim.max(asks.max().unwrap_or(0));
+                let asks = before
+                    .filter_map(|k| state.at(k))
+                    .filter(|object| object.kind == Kind::Trim);
+                next.acked_trim = next
+                    .acked_trim
+                    .max(asks.map(|trim| trim.asks).max().unwrap_or(0));
             }
             next.ever |= bit(at);
             out.push((Name("arrives", Some(writer), at), Ok(next)));
@@ -118,10 +127,10 @@ impl Config {
 
     /// Below this a record may be missing.
     pub(crate) fn excused(&self, state: &State) -> Key {
-        if self.strict {
-            state.acked_trim
-        } else {
-            state.asked_trim
+        match (self.notes, self.strict) {
+            (true, _) => state.noted,
+            (false, true) => state.acked_trim,
+            (false, false) => state.asked_trim,
         }
     }
 
@@ -159,6 +168,7 @@ impl std::fmt::Display for Config {
             (self.polite, "closes"),
             (self.trims_late, "trims one object later"),
             (self.strict, "strict"),
+            (self.notes, "notes"),
         ];
         for (_, what) in said.iter().filter(|(said, _)| *said) {
             write!(f, ", {what}")?;
