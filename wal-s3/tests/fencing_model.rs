@@ -145,6 +145,11 @@ const ROADBLOCK: Config = Config {
 #[test]
 fn seals_ahead_of_the_hole() {
     holds(ROADBLOCK);
+    holds(Config {
+        trims: 0,
+        reader: true,
+        ..ROADBLOCK
+    });
 }
 
 #[test]
@@ -162,7 +167,7 @@ const NOTES: Config = Config {
 /// that was acknowledged.
 #[test]
 fn trims_at_once_of_what_an_acknowledged_note_released() {
-    holds(NOTES);
+    holds(Config { epochs: 2, ..NOTES });
     breaks(Variant::TrimBeforeItsNote, NOTES);
 }
 
@@ -228,7 +233,7 @@ fn a_late_trim_may_reach_up_to_its_own_position() {
 /// Minutes, and gigabytes of memory: `WAL_MODEL=long cargo test -p wal-s3 --test fencing_model`.
 #[test]
 fn wider_bounds() {
-    if std::env::var("WAL_MODEL").is_ok_and(|long| long == "long") {
+    if long() {
         holds(THREE);
         holds(Config { trims: 2, ..LATE });
         holds(Config { numbers: 4, ..LATE });
@@ -249,4 +254,35 @@ fn wider_bounds() {
             ..THREE
         });
     }
+}
+
+/// The same for what came later.
+#[test]
+fn wider_bounds_of_notes_and_seals_ahead() {
+    if long() {
+        holds(Config {
+            trims: 2,
+            ..ROADBLOCK
+        });
+        holds(Config {
+            roadblocks: 2,
+            ..ROADBLOCK
+        });
+        holds(Config {
+            window: 1,
+            ..Config {
+                writers: 3,
+                ..ROADBLOCK
+            }
+        });
+        holds(Config {
+            numbers: 3,
+            ..ROADBLOCK
+        });
+        holds(NOTES);
+    }
+}
+
+fn long() -> bool {
+    std::env::var("WAL_MODEL").is_ok_and(|long| long == "long")
 }
