@@ -147,6 +147,7 @@ fn seals_ahead_of_the_hole() {
     holds(ROADBLOCK);
     holds(Config {
         trims: 0,
+        epochs: 2,
         reader: true,
         ..ROADBLOCK
     });
@@ -277,6 +278,11 @@ fn wider_bounds_of_notes_and_seals_ahead() {
         });
         holds(Config {
             numbers: 3,
+            ..ROADBLOCK
+        });
+        holds(Config {
+            trims: 0,
+            reader: true,
             ..ROADBLOCK
         });
         holds(NOTES);
