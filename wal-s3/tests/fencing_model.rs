@@ -270,17 +270,6 @@ fn wider_bounds_of_notes_and_seals_ahead() {
             ..ROADBLOCK
         });
         holds(Config {
-            window: 1,
-            ..Config {
-                writers: 3,
-                ..ROADBLOCK
-            }
-        });
-        holds(Config {
-            numbers: 3,
-            ..ROADBLOCK
-        });
-        holds(Config {
             trims: 0,
             reader: true,
             ..ROADBLOCK
