@@ -32,7 +32,10 @@ const MOST: usize = 60_000_000;
 fn run(config: Config) -> Explored {
     config.check();
     let began = Instant::now();
-    let first = State::new(config.trims, config.reader);
+    let first = State {
+        roadblocks_left: config.roadblocks,
+        ..State::new(config.trims, config.reader)
+    };
     let explored = explore(first, MOST, |state, out| config.steps(state, out));
     let seconds = began.elapsed().as_secs_f32();
     println!("{:>9} states, {seconds:.1} s: {config}", explored.states);
@@ -132,6 +135,43 @@ fn trims_that_take_effect_one_object_later() {
     });
 }
 
+/// The role goes only to a walk that comes to a seal without a hole, be it one that was put ahead.
+const ROADBLOCK: Config = Config {
+    roadblocks: 1,
+    numbers: 2,
+    ..TRIMS
+};
+
+#[test]
+fn seals_ahead_of_the_hole() {
+    holds(ROADBLOCK);
+    holds(Config {
+        trims: 0,
+        epochs: 2,
+        reader: true,
+        ..ROADBLOCK
+    });
+}
+
+#[test]
+fn the_second_look_goes_past_seals() {
+    breaks(Variant::SecondLookAtSeals, ROADBLOCK);
+}
+
+/// A note in the log says what is released before a trim asks to give it up.
+const NOTES: Config = Config {
+    notes: true,
+    ..TRIMS
+};
+
+/// Then a trim may take effect at once, acknowledged or not: what is missing was released by a note
+/// that was acknowledged.
+#[test]
+fn trims_at_once_of_what_an_acknowledged_note_released() {
+    holds(Config { epochs: 2, ..NOTES });
+    breaks(Variant::TrimBeforeItsNote, NOTES);
+}
+
 #[test]
 fn each_rule_is_needed() {
     breaks(Variant::AcknowledgeOutOfOrder, PLAIN);
@@ -165,7 +205,6 @@ fn each_rule_is_needed() {
         Variant::HintBehindTheLastObject,
         Config {
             window: 1,
-            epochs: 2,
             ..Config { trims: 1, ..THREE }
         },
     );
@@ -195,7 +234,7 @@ fn a_late_trim_may_reach_up_to_its_own_position() {
 /// Minutes, and gigabytes of memory: `WAL_MODEL=long cargo test -p wal-s3 --test fencing_model`.
 #[test]
 fn wider_bounds() {
-    if std::env::var("WAL_MODEL").is_ok_and(|long| long == "long") {
+    if long() {
         holds(THREE);
         holds(Config { trims: 2, ..LATE });
         holds(Config { numbers: 4, ..LATE });
@@ -216,4 +255,29 @@ fn wider_bounds() {
             ..THREE
         });
     }
+}
+
+/// The same for what came later.
+#[test]
+fn wider_bounds_of_notes_and_seals_ahead() {
+    if long() {
+        holds(Config {
+            trims: 2,
+            ..ROADBLOCK
+        });
+        holds(Config {
+            roadblocks: 2,
+            ..ROADBLOCK
+        });
+        holds(Config {
+            trims: 0,
+            reader: true,
+            ..ROADBLOCK
+        });
+        holds(NOTES);
+    }
+}
+
+fn long() -> bool {
+    std::env::var("WAL_MODEL").is_ok_and(|long| long == "long")
 }

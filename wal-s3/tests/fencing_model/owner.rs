@@ -37,7 +37,12 @@ impl Config {
             let beyond = self.is(Variant::TrimBeyondConfirmed);
             let most = if beyond { at } else { key(epoch, me.first) };
             for trim in me.trim + 1..=most {
-                if trim == most || state.is_acked(trim) {
+                let sensible = trim == most || state.is_acked(trim);
+                if sensible && self.notes && trim > me.noted {
+                    let next = self.build(state, writer, at, Kind::Note, Some(trim));
+                    out.push((Name("sends a note", Some(writer), at), Ok(next)));
+                }
+                if sensible && (!self.notes || trim <= me.noted) {
                     let next = self.build(state, writer, at, Kind::Trim, Some(trim));
                     out.push((Name("sends a trim", Some(writer), at), Ok(next)));
                 }
@@ -121,12 +126,20 @@ impl Config {
         let me = &mut state.writers[writer as usize];
         let object = me.sent[at as usize]?;
         let at_once = !self.trims_late || self.is(Variant::DeleteWhenTrimIsConfirmed);
-        let released = if at_once { object.asks } else { object.trim };
+        let released = match object.kind {
+            Kind::Note => 0,
+            _ if at_once => object.asks,
+            _ => object.trim,
+        };
         me.released = me.released.max(released);
         match object.kind {
             Kind::Trim => {
                 me.trim = me.trim.max(object.asks);
                 state.acked_trim = state.acked_trim.max(object.asks);
+            }
+            Kind::Note => {
+                me.noted = me.noted.max(object.asks);
+                state.noted = state.noted.max(object.asks);
             }
             Kind::Close => me.end(),
             Kind::Data | Kind::Seal => {}
@@ -176,7 +189,7 @@ impl Config {
         let mut next = state.clone();
         let me = &mut next.writers[writer as usize];
         let header = match trim {
-            _ if self.trims_late => me.trim,
+            _ if self.trims_late || kind == Kind::Note => me.trim,
             None if self.is(Variant::HeaderOnlyConfirmedTrim) => me.released,
             asked => asked.unwrap_or(me.trim),
         };
@@ -192,7 +205,11 @@ impl Config {
         me.next += 1;
         me.next_record = record + 1;
         me.closing |= kind == Kind::Close;
-        if let Some(trim) = trim {
+        if kind == Kind::Note {
+            if self.is(Variant::TrimBeforeItsNote) {
+                me.noted = asks;
+            }
+        } else if let Some(trim) = trim {
             if !self.trims_late {
                 me.trim = trim;
             }

@@ -11,7 +11,7 @@ impl Config {
         match state.reading {
             Reading::At(at) => out.push((name("gets", at), self.read(state, at))),
             Reading::Look(at, why) => {
-                let next = match state.greatest_after(at) {
+                let next = match self.looked_at(state, at) {
                     Some(greatest) => read_on(state, Reading::Header { at, why, greatest }),
                     None => self.read_believes(state, at, why),
                 };

@@ -24,6 +24,8 @@ pub(crate) fn number_of(key: Key) -> u8 {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Kind {
     Data,
+    /// Data that says how far the log is released; deletes nothing.
+    Note,
     Trim,
     Close,
     Seal,
@@ -36,7 +38,7 @@ pub(crate) struct Object {
     pub(crate) writer: u8,
     /// The trim point in the header.
     pub(crate) trim: Key,
-    /// The trim point that a Trim asks for.
+    /// The trim point that a Trim asks for, or a Note announces.
     pub(crate) asks: Key,
     /// Which of its writer's records it holds.
     pub(crate) record: u8,
@@ -93,6 +95,8 @@ pub(crate) struct Writer {
     pub(crate) closing: bool,
     /// Below this it may delete.
     pub(crate) released: Key,
+    /// Below this it may ask for a trim, where that takes a note.
+    pub(crate) noted: Key,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -112,6 +116,8 @@ pub(crate) struct State {
     pub(crate) read_ends: [Option<u8>; EPOCHS as usize],
     /// How many trims may still be asked for.
     pub(crate) trims_left: u8,
+    /// How many seals may still be put ahead of a hole.
+    pub(crate) roadblocks_left: u8,
 
     // What an onlooker knows, and nobody in the protocol uses.
     /// Bits of keys that ever held something; a seal created there is void.
@@ -120,6 +126,8 @@ pub(crate) struct State {
     pub(crate) acked: u32,
     pub(crate) asked_trim: Key,
     pub(crate) acked_trim: Key,
+    /// What acknowledged notes released.
+    pub(crate) noted: Key,
     /// Where an epoch was sealed for good.
     pub(crate) sealed: [Option<u8>; EPOCHS as usize],
     pub(crate) owners: [Option<u8>; EPOCHS as usize + 1],
@@ -159,6 +167,7 @@ impl Writer {
             confirmed: 0,
             closing: false,
             released: 0,
+            noted: 0,
         }
     }
 }
@@ -185,10 +194,12 @@ impl State {
             reading: if reader { Reading::At(0) } else { Reading::Off },
             read_ends: [None; EPOCHS as usize],
             trims_left: trims,
+            roadblocks_left: 0,
             ever: 0,
             acked: 0,
             asked_trim: 0,
             acked_trim: 0,
+            noted: 0,
             sealed: [None; EPOCHS as usize],
             owners: [None; EPOCHS as usize + 1],
         }
@@ -200,6 +211,13 @@ impl State {
 
     pub(crate) fn is_acked(&self, key: Key) -> bool {
         self.acked & bit(key) != 0
+    }
+
+    /// The greatest key beyond `key` that a LIST shows and that is not a seal. (Going down over
+    /// seals needs no steps of its own: they never change and are never deleted.)
+    pub(crate) fn greatest_data_after(&self, key: Key) -> Option<Key> {
+        let is_data = |k: &Key| self.at(*k).is_some_and(|object| !object.is_seal());
+        (key + 1..KEYS as Key).rev().find(is_data)
     }
 
     /// The greatest key beyond `key` that a LIST shows.

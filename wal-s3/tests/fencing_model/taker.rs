@@ -8,11 +8,16 @@ impl Config {
     /// What a writer may do next, each time for one request.
     pub(crate) fn writer_steps(&self, state: &State, writer: u8, out: &mut Steps) {
         let name = |what, at| Name(what, Some(writer), at);
+        self.roadblocks(state, writer, out);
         match state.writers[writer as usize].phase {
             Phase::Out => self.start(state, writer, out),
             Phase::Walk(at) => out.push((name("gets", at), self.walk(state, writer, at))),
             Phase::Look(at, why) => {
                 out.push((name("lists after", at), self.look(state, writer, at, why)));
+                if why == Why::OwnSeal && self.roadblocks > 0 {
+                    let foreign = to(state, writer, Phase::Look(at, Why::ForeignSeal));
+                    out.push((name("passes its own seal", at), foreign));
+                }
             }
             Phase::Header { at, why, greatest } => {
                 let next = self.header(state, writer, at, why, greatest);
@@ -21,6 +26,28 @@ impl Config {
             Phase::Sealing(at) => self.sealing(state, writer, at, out),
             Phase::Own(epoch) => self.owner_steps(state, writer, epoch, out),
             Phase::Over => {}
+        }
+    }
+
+    /// A taker may put a seal anywhere ahead in the epoch that it walks. It gives nobody the role
+    /// by itself.
+    fn roadblocks(&self, state: &State, writer: u8, out: &mut Steps) {
+        let me = &state.writers[writer as usize];
+        let (Phase::Walk(at) | Phase::Look(at, _) | Phase::Header { at, .. } | Phase::Sealing(at)) =
+            me.phase
+        else {
+            return;
+        };
+        if state.roadblocks_left == 0 || at == 0 {
+            return;
+        }
+        for ahead in at + 1..=key(epoch_of(at), self.numbers) {
+            if me.sent[ahead as usize].is_none() {
+                let mut next = state.clone();
+                next.roadblocks_left -= 1;
+                next.writers[writer as usize].sent[ahead as usize] = Some(seal_by(writer, me.trim));
+                out.push((Name("puts a seal ahead", Some(writer), ahead), Ok(next)));
+            }
         }
     }
 
@@ -42,7 +69,10 @@ impl Config {
 
     fn walk(&self, state: &State, writer: u8, at: Key) -> Next {
         match state.at(at) {
-            None => to(state, writer, Phase::Look(at, Why::Hole)),
+            None if self.is(Variant::ListWithoutHeaders) => {
+                to(state, writer, Phase::Look(at, Why::Hole))
+            }
+            None => self.seal(state, writer, at),
             Some(object) => self.meet(state, writer, at, object),
         }
     }
@@ -51,7 +81,10 @@ impl Config {
     fn meet(&self, state: &State, writer: u8, at: Key, object: Object) -> Next {
         let mut next = state.clone();
         let me = &mut next.writers[writer as usize];
-        me.trim = me.trim.max(object.trim).max(object.asks);
+        me.trim = me.trim.max(object.trim);
+        if object.kind == Kind::Trim {
+            me.trim = me.trim.max(object.asks);
+        }
         if !object.is_seal() {
             me.before = Some(object.kind);
             me.phase = Phase::Walk(at + 1);
@@ -66,7 +99,7 @@ impl Config {
     }
 
     fn look(&self, state: &State, writer: u8, at: Key, why: Why) -> Next {
-        let Some(greatest) = state.greatest_after(at) else {
+        let Some(greatest) = self.looked_at(state, at) else {
             return self.believe(state, writer, at, why);
         };
         if self.is(Variant::ListWithoutHeaders) && why == Why::Hole {
@@ -129,14 +162,7 @@ impl Config {
         }
         let mut next = state.clone();
         let me = &mut next.writers[writer as usize];
-        let (kind, trim) = (Kind::Seal, me.trim);
-        let seal = Object {
-            kind,
-            writer,
-            trim,
-            asks: 0,
-            record: 0,
-        };
+        let seal = seal_by(writer, me.trim);
         me.sent[hole as usize].get_or_insert(seal);
         me.hole = number_of(at);
         me.phase = Phase::Sealing(hole);
@@ -212,6 +238,16 @@ impl Config {
     fn has_closed(&self, state: &State, epoch: u8) -> bool {
         let owner = state.owners[epoch as usize];
         owner.is_some_and(|owner| state.writers[owner as usize].closing)
+    }
+}
+
+fn seal_by(writer: u8, trim: Key) -> Object {
+    Object {
+        kind: Kind::Seal,
+        writer,
+        trim,
+        asks: 0,
+        record: 0,
     }
 }
 

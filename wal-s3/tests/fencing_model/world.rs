@@ -1,7 +1,7 @@
 //! The bounds of a configuration, the rules, and the ways to break them.
 
 use crate::explore::{Name, Steps};
-use crate::state::{EPOCHS, Key, SLOTS, State, bit, epoch_of, key, number_of};
+use crate::state::{EPOCHS, Key, Kind, SLOTS, State, bit, epoch_of, key, number_of};
 
 /// A rule that is left out or done wrong: each must be found out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +24,8 @@ pub(crate) enum Variant {
     DeleteWhenTrimIsConfirmed,
     HintBehindTheLastObject,
     OpenIgnoresClose,
+    SecondLookAtSeals,
+    TrimBeforeItsNote,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +36,8 @@ pub(crate) struct Config {
     /// Numbers an owner may use in an epoch.
     pub(crate) numbers: u8,
     pub(crate) trims: u8,
+    /// Seals that takers may put ahead of the hole, in all.
+    pub(crate) roadblocks: u8,
     pub(crate) reader: bool,
     /// Whether owners close, and the writers from the second on open without taking over.
     pub(crate) polite: bool,
@@ -44,6 +48,9 @@ pub(crate) struct Config {
     /// Whether only trims excuse a missing record that are acknowledged or lie before a seal. Else
     /// one that was asked for does.
     pub(crate) strict: bool,
+    /// Whether a trim may be asked for only when a note that announced it is acknowledged. Then
+    /// only what such a note released may be missing.
+    pub(crate) notes: bool,
     pub(crate) variant: Option<Variant>,
 }
 
@@ -54,10 +61,12 @@ impl Config {
         epochs: 3,
         numbers: 3,
         trims: 0,
+        roadblocks: 0,
         reader: false,
         polite: false,
         trims_late: false,
         strict: false,
+        notes: false,
         variant: None,
     };
 
@@ -93,22 +102,35 @@ impl Config {
             next.store[at as usize] = Some(object);
             next.writers[writer as usize].created |= bit(at);
             if object.is_seal() && state.ever & bit(at) == 0 {
-                next.sealed[epoch_of(at) as usize].get_or_insert(number_of(at));
+                let sealed = &mut next.sealed[epoch_of(at) as usize];
+                *sealed = Some(sealed.map_or(number_of(at), |end| end.min(number_of(at))));
                 let before = key(epoch_of(at), 0)..at;
-                let asks = before.filter_map(|k| state.at(k)).map(|object| object.asks);
-                next.acked_trim = next.acked_trim.max(asks.max().unwrap_or(0));
+                let asks = before
+                    .filter_map(|k| state.at(k))
+                    .filter(|object| object.kind == Kind::Trim);
+                next.acked_trim = next
+                    .acked_trim
+                    .max(asks.map(|trim| trim.asks).max().unwrap_or(0));
             }
             next.ever |= bit(at);
             out.push((Name("arrives", Some(writer), at), Ok(next)));
         }
     }
 
+    /// The key whose header the second look reads.
+    pub(crate) fn looked_at(&self, state: &State, at: Key) -> Option<Key> {
+        match self.is(Variant::SecondLookAtSeals) {
+            true => state.greatest_after(at),
+            false => state.greatest_data_after(at),
+        }
+    }
+
     /// Below this a record may be missing.
     pub(crate) fn excused(&self, state: &State) -> Key {
-        if self.strict {
-            state.acked_trim
-        } else {
-            state.asked_trim
+        match (self.notes, self.strict) {
+            (true, _) => state.noted,
+            (false, true) => state.acked_trim,
+            (false, false) => state.asked_trim,
         }
     }
 
@@ -134,17 +156,19 @@ impl std::fmt::Display for Config {
             epochs,
             numbers,
             trims,
+            roadblocks,
             ..
         } = self;
         write!(
             f,
-            "{writers} writers, window {window}, {epochs} epochs of {numbers}, {trims} trims"
+            "{writers} writers, window {window}, {epochs} epochs of {numbers}, {trims} trims, {roadblocks} roadblocks"
         )?;
         let said = [
             (self.reader, "a reader"),
             (self.polite, "closes"),
             (self.trims_late, "trims one object later"),
             (self.strict, "strict"),
+            (self.notes, "notes"),
         ];
         for (_, what) in said.iter().filter(|(said, _)| *said) {
             write!(f, ", {what}")?;
