@@ -99,7 +99,8 @@ install
 data=$(mktemp -d "$home/data.XXXXXX")
 start >"$data.log" 2>&1 &
 started=$!
-trap 'kill $started 2>/dev/null && wait $started 2>/dev/null || true; rm -rf "$data" "$data.log"' EXIT
+# Not asked but killed: versitygw was seen to wait for ever, and nothing of it is kept.
+trap 'kill -KILL $started 2>/dev/null && wait $started 2>/dev/null || true; rm -rf "$data" "$data.log"' EXIT
 ready=
 for _ in $(seq 60); do
   kill -0 $started 2>/dev/null || break
