@@ -206,7 +206,11 @@ impl Client {
                 let mut found = Vec::new();
                 let mut listed = self.store.list_with_offset(Some(under), after);
                 while let Some(meta) = listed.next().await {
-                    found.push(meta?);
+                    let meta = meta?;
+                    // There are servers that begin at the beginning (azurite 3.35).
+                    if meta.location > *after {
+                        found.push(meta);
+                    }
                     if found.len() == limit {
                         break;
                     }
