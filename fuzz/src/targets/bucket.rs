@@ -1,5 +1,6 @@
 //! Objects whose headers, catalogues and names say anything, with right checksums: the input is a
-//! row of changes to a small log in a bucket.
+//! row of changes to a small log in a bucket. Lengths that they claim stay below 16 MiB, for
+//! recovery and salvage look at every byte that is claimed (CRASH_MODEL.md, *Known, and open*).
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use wal_s3::{ObjectStorage, Options};
 const HEADER: usize = 168;
 const EXTRA_BYTES: usize = 12;
 const EXTRA_SUM: usize = 156;
+/// The upper bytes of where an object's frames begin in their segment, and of how many there are.
+const HIGH_BYTES: [std::ops::Range<usize>; 2] = [59..64, 67..72];
 
 #[derive(Arbitrary, Debug)]
 struct Change {
@@ -107,8 +110,10 @@ fn make(bucket: &SimStore, change: &Change) {
             }
         }
         What::Byte { at, value } => {
-            let at = usize::from(at) % bytes.len().max(1);
-            if let Some(byte) = bytes.get_mut(at) {
+            // Not within the catalogue, which claims lengths, too.
+            let whole = bytes.get(10) == Some(&1) && bytes.get(12..16) == Some(&[0; 4]);
+            let length = if whole { bytes.len() } else { HEADER };
+            if let Some(byte) = bytes.get_mut(usize::from(at) % length) {
                 *byte = value;
             }
         }
@@ -137,6 +142,9 @@ fn repair(object: &mut [u8]) {
         object[EXTRA_SUM..EXTRA_SUM + 4].copy_from_slice(&sum.to_le_bytes());
     }
     if object.len() >= HEADER {
+        for high in HIGH_BYTES {
+            object[high].fill(0);
+        }
         let sum = crc32c(&object[..HEADER - 4]);
         object[HEADER - 4..HEADER].copy_from_slice(&sum.to_le_bytes());
     }
