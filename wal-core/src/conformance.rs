@@ -45,9 +45,11 @@
 mod contract;
 mod log;
 pub mod model;
+mod watchdog;
 
 pub use contract::*;
 pub use log::*;
+pub use watchdog::Watchdog;
 
 use crate::{SegmentId, Storage};
 
@@ -152,6 +154,7 @@ macro_rules! __conformance_tests {
         $(
             #[test]
             fn $check() {
+                let _watchdog = $crate::conformance::Watchdog::over(stringify!($check));
                 $crate::conformance::$check(&$factory);
             }
         )*

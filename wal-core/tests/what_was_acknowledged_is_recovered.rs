@@ -5,6 +5,7 @@
 //! damage done to what lies there at the end is noticed. The oracle is `conformance::model`.
 
 use proptest::prelude::*;
+use wal_core::conformance::Watchdog;
 use wal_core::conformance::model::{Harm, Model, Op, Setup};
 use wal_core::sim::SimStorage;
 use wal_core::{Limits, Storage};
@@ -15,6 +16,7 @@ fn choices() -> impl Strategy<Value = Vec<u16>> {
 }
 
 fn run(disk: SimStorage, choices: Vec<u16>) {
+    let _watchdog = Watchdog::over("a history");
     let mut left = choices.into_iter();
     let mut choose = |bound: u64| u64::from(left.next().unwrap_or(0)) % bound;
     let setup = Setup::new(choose(2) == 1);
