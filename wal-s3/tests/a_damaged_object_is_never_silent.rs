@@ -44,9 +44,11 @@ fn hint_of(store: &SimStore) -> Option<(String, Vec<u8>)> {
     Some((key, bytes.to_vec()))
 }
 
-/// Opens it and reads everything: how many records there are, each as it was appended.
+/// Takes it over and reads everything: how many records there are, each as it was appended.
 fn read(store: SimStore) -> Result<u64, Error> {
-    let (wal, _) = Wal::open(Bucket::of(store).open(), options())?;
+    let bucket = Bucket::of(store);
+    bucket.kill_all(); // so that it is taken over, whether it was closed or not
+    let (wal, _) = Wal::open(bucket.open(), options())?;
     let mut found = 0;
     for record in wal.reader(wal.oldest())? {
         let record = record?;
@@ -78,6 +80,42 @@ fn a_lost_object() {
         errors >= 60,
         "{errors}: every object with records is missed"
     );
+}
+
+/// Those behind a lost one know that it was confirmed, also if the hint is older, or missing.
+#[test]
+fn a_lost_object_behind_the_hint() {
+    let (store, _) = log();
+    let hint = hint_of(&store).unwrap().0;
+    let keys = store.keys().into_iter().map(|(key, _)| key);
+    let objects: Vec<String> = keys.filter(|key| key.contains("/log/")).collect();
+    let old = store
+        .raw(&objects[objects.len() - 20])
+        .unwrap()
+        .slice(..168);
+    for key in &objects[objects.len() - 19..objects.len() - 2] {
+        for hinted in [true, false] {
+            let copy = store.fork(2);
+            assert!(copy.remove(key) && copy.remove(&hint));
+            if hinted {
+                copy.insert(&hint, old.clone());
+            }
+            assert_loud_or_whole(copy, &format!("without {key}, hint: {hinted}"));
+        }
+    }
+}
+
+/// What a hint names was confirmed: the log has not ended before it.
+#[test]
+fn a_lost_end() {
+    let (store, _) = log();
+    let copy = store.fork(2);
+    let keys = store.keys().into_iter().map(|(key, _)| key);
+    let objects: Vec<String> = keys.filter(|key| key.contains("/log/")).collect();
+    for key in objects.iter().rev().take(20) {
+        assert!(copy.remove(key));
+        assert_loud_or_whole(copy.fork(3), &format!("without all from {key} on"));
+    }
 }
 
 #[test]
