@@ -3,29 +3,22 @@
 
 mod support;
 
-use support::Bucket;
+use std::sync::Arc;
+
+use support::{Bucket, core_options, options};
 use wal_core::conformance::Place;
 use wal_core::{Error, Wal};
-use wal_s3::sim::SimStore;
+use wal_s3::ObjectStorage;
+use wal_s3::sim::{Faults, SimStore};
 
 const RECORDS: u64 = 60;
-
-fn options() -> wal_core::Options {
-    wal_core::Options {
-        segment_bytes: 64 << 10,
-        append_bytes: 8 << 10,
-        queue_bytes: 64 << 10,
-        frame_bytes: 4 << 10,
-        ..wal_core::Options::default()
-    }
-}
 
 /// Some segments of two writers, closed; with the hint of the first, too.
 fn log() -> (SimStore, Vec<u8>) {
     let bucket = Bucket::new(1);
     let mut hint = Vec::new();
     for half in 0..2 {
-        let (wal, _) = Wal::open(bucket.open(), options()).unwrap();
+        let (wal, _) = Wal::open(bucket.open(), core_options()).unwrap();
         for lsn in half * RECORDS / 2..(half + 1) * RECORDS / 2 {
             wal.commit(lsn.to_le_bytes().repeat(100)).unwrap();
         }
@@ -48,7 +41,7 @@ fn hint_of(store: &SimStore) -> Option<(String, Vec<u8>)> {
 fn read(store: SimStore) -> Result<u64, Error> {
     let bucket = Bucket::of(store);
     bucket.kill_all(); // so that it is taken over, whether it was closed or not
-    let (wal, _) = Wal::open(bucket.open(), options())?;
+    let (wal, _) = Wal::open(bucket.open(), core_options())?;
     let mut found = 0;
     for record in wal.reader(wal.oldest())? {
         let record = record?;
@@ -148,4 +141,17 @@ fn a_hint_that_is_missing_damaged_or_old_costs_nothing() {
         }
         assert_eq!(read(copy).unwrap(), RECORDS);
     }
+}
+
+#[test]
+fn listings_that_begin_at_the_beginning_cost_nothing() {
+    let (store, _) = log();
+    store.remove(&hint_of(&store).unwrap().0); // so that the end is found by listing
+    let client = store.client("misled");
+    client.set_faults(Faults {
+        ignores_offset: true,
+        ..Faults::default()
+    });
+    let storage = ObjectStorage::new(Arc::new(client), "logs/one", options()).unwrap();
+    assert_eq!(Wal::inspect(storage).unwrap().end.get(), RECORDS);
 }

@@ -7,7 +7,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use support::Bucket;
+use support::{Bucket, core_options};
 use wal_core::{Lsn, Recovery, Wal};
 use wal_s3::sim::{Faults, SimStore};
 use wal_s3::{Hedge, ObjectStorage, Options};
@@ -21,16 +21,6 @@ fn options(hedge: Hedge) -> Options {
         retry_for: Duration::from_secs(30),
         close_within: Duration::from_millis(500),
         ..Options::default()
-    }
-}
-
-fn core_options() -> wal_core::Options {
-    wal_core::Options {
-        segment_bytes: 64 << 10,
-        frame_bytes: 4 << 10,
-        append_bytes: 8 << 10,
-        queue_bytes: 64 << 10,
-        ..wal_core::Options::default()
     }
 }
 

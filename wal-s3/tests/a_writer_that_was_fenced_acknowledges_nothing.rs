@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use support::Bucket;
+use support::{Bucket, core_options};
 use wal_core::{Error, Lsn, StorageError, Wal};
 use wal_s3::sim::{Faults, Latency, Profile, SimStore};
 use wal_s3::{ObjectStorage, Options};
@@ -20,16 +20,6 @@ fn options() -> Options {
         retry_for: Duration::from_secs(10),
         close_within: Duration::from_millis(500),
         ..Options::default()
-    }
-}
-
-fn core_options() -> wal_core::Options {
-    wal_core::Options {
-        segment_bytes: 64 << 10,
-        frame_bytes: 4 << 10,
-        append_bytes: 8 << 10,
-        queue_bytes: 64 << 10,
-        ..wal_core::Options::default()
     }
 }
 

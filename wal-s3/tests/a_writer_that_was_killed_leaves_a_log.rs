@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use support::{Bucket, options};
+use support::{Bucket, core_options, options};
 use wal_core::{Lsn, Wal};
 use wal_s3::sim::{Latency, Profile, SimStore};
 use wal_s3::{ObjectStorage, Options};
@@ -28,11 +28,8 @@ fn open(bucket: &Bucket) -> Wal {
     };
     let storage = ObjectStorage::new(Arc::new(bucket.client()), "log", options).unwrap();
     let core = wal_core::Options {
-        segment_bytes: 64 << 10,
-        frame_bytes: 4 << 10,
-        append_bytes: 8 << 10,
         queue_bytes: 256 << 10,
-        ..wal_core::Options::default()
+        ..core_options()
     };
     Wal::open(storage, core).unwrap().0
 }

@@ -5,19 +5,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::Bucket;
+use support::{Bucket, core_options};
 use wal_core::conformance::Place;
 use wal_core::{Error, Lsn, Wal};
-
-fn core_options() -> wal_core::Options {
-    wal_core::Options {
-        segment_bytes: 64 << 10,
-        append_bytes: 8 << 10,
-        queue_bytes: 64 << 10,
-        frame_bytes: 4 << 10,
-        ..wal_core::Options::default()
-    }
-}
 
 fn fill(wal: &Wal, lsns: std::ops::Range<u64>) {
     for lsn in lsns {

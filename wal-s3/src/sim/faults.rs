@@ -32,6 +32,8 @@ pub struct Faults {
     /// A broken store: `PutMode::Create` looks when the request comes, and stores when it takes
     /// effect. One after the other this goes well, side by side both succeed.
     pub races_create: bool,
+    /// A listing begins at the beginning, wherever it should (azurite 3.35 does this).
+    pub ignores_offset: bool,
 }
 
 /// What kind of request it is, as far as faults go.

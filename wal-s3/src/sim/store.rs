@@ -73,7 +73,10 @@ impl ObjectStore for SimStore {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.list_beyond(prefix, offset.to_string())
+        match self.client.faults().ignores_offset {
+            true => self.list(prefix),
+            false => self.list_beyond(prefix, offset.to_string()),
+        }
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

@@ -24,6 +24,12 @@ fn refused(url: &str, environment: &[(&str, &str)], said: &[&str]) -> Duration {
     took
 }
 
+fn missing_bucket() -> String {
+    let url = super::place("log");
+    let (scheme, _) = url.split_once("://").unwrap();
+    format!("{scheme}://no-such-bucket-of-mine/log")
+}
+
 #[test]
 #[ignore = "needs a server: scripts/s3-tests.sh"]
 fn an_open_works() {
@@ -50,9 +56,7 @@ fn a_wrong_endpoint_is_named() {
 #[test]
 #[ignore = "needs a server: scripts/s3-tests.sh"]
 fn a_bucket_that_is_not_there_is_named() {
-    let url = super::place("log");
-    let (scheme, _) = url.split_once("://").unwrap();
-    let missing = format!("{scheme}://no-such-bucket-of-mine/log");
+    let missing = missing_bucket();
     let took = refused(&missing, &[], &["no such bucket"]);
     assert!(took < Duration::from_secs(5), "that took {took:?}");
 }
@@ -60,9 +64,7 @@ fn a_bucket_that_is_not_there_is_named() {
 #[test]
 #[ignore = "needs a server: scripts/s3-tests.sh"]
 fn a_view_names_it_too() {
-    let url = super::place("log");
-    let (scheme, _) = url.split_once("://").unwrap();
-    let missing = format!("{scheme}://no-such-bucket-of-mine/log");
+    let missing = missing_bucket();
     let begun = Instant::now();
     let storage = ObjectStorage::from_url(&missing, Options::default()).unwrap();
     let view = Wal::open_read_only(storage);

@@ -33,6 +33,17 @@ pub fn options() -> Options {
     }
 }
 
+/// Small, so that segments roll and frames are many.
+pub fn core_options() -> wal_core::Options {
+    wal_core::Options {
+        segment_bytes: 64 << 10,
+        frame_bytes: 4 << 10,
+        append_bytes: 8 << 10,
+        queue_bytes: 64 << 10,
+        ..wal_core::Options::default()
+    }
+}
+
 impl Bucket {
     pub fn new(seed: u64) -> Self {
         Self::of(SimStore::new(seed))
