@@ -47,13 +47,19 @@ struct Segment {
     index: Arc<Mutex<Index>>,
 }
 
-/// A segment that was left behind and is sealed once its successor is stored.
+/// A segment that was left behind, by this writer or an earlier one, and is sealed once its
+/// successor is stored.
 #[derive(Clone, Debug)]
 struct Unsealed {
     segment: Segment,
-    /// Where the log left it.
+    /// What its last frame ended with: its seal continues that.
     end: Lsn,
     chain: u64,
+    /// Where the successor begins, if that is not where the segment ends: nothing from here on is
+    /// acknowledged before the seal is durable.
+    left_at: Option<(Lsn, u64)>,
+    /// Whether all its frames stand in the index.
+    indexed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -106,7 +112,9 @@ impl Committer {
             limits,
             shape,
             segment: None,
-            unsealed: None,
+            unsealed: start
+                .unsealed
+                .map(|place| Unsealed::of_earlier_writer(place, &start)),
             truncates: start.truncates,
             next: start.next,
             chain: start.chain,
@@ -143,7 +151,7 @@ impl Committer {
 
     /// Whether a segment that was left behind still waits for its seal.
     pub(crate) fn is_unsealed(&self) -> bool {
-        self.unsealed.is_some()
+        self.unsealed.is_some() && self.has_written()
     }
 
     /// Whether this writer has begun a segment.
@@ -243,7 +251,7 @@ impl Committer {
             true => self.flights.iter().any(|flight| flight.begins),
             false => !self.is_idle(),
         };
-        if wait {
+        if wait || !self.has_written() {
             return None;
         }
         let before = self.before();
@@ -251,11 +259,18 @@ impl Committer {
             segment,
             end,
             chain,
+            indexed,
+            ..
         } = self.unsealed.take()?;
         self.time = self.time.max(time);
-        let footer =
-            attachment::with_footer(&self.holds, &segment.index.lock(), self.place_of(&segment));
-        let frame = FrameBuilder::with_attachment(end, chain, footer);
+        let attached = match indexed {
+            true => {
+                let index = segment.index.lock();
+                attachment::with_footer(&self.holds, &index, self.place_of(&segment))
+            }
+            false => attachment::holds_only(&Holds::new()),
+        };
+        let frame = FrameBuilder::with_attachment(end, chain, attached);
         let at = position(&segment, end);
         let note = Note {
             durable: self.written,
@@ -269,15 +284,30 @@ impl Committer {
     /// There was no space for a seal: the log goes on without.
     pub(crate) fn skip_seal(&mut self) {
         self.unsealed = None;
+        self.synced();
     }
 
     /// The log goes on from `cut`, in a new segment; the records up to `to` are copied there by
     /// the next write. Only while nothing is under way.
     pub(crate) fn truncate(&mut self, cut: Cut, to: Lsn) {
-        if let Some(segment) = self.segment.take() {
-            self.start.next_segment = segment.id.next();
+        let left_at = Some((cut.at.lsn, cut.chain));
+        let newest = self.segment.take();
+        if let Some(newest) = &newest {
+            self.start.next_segment = newest.id.next();
         }
-        self.unsealed = None;
+        self.unsealed = match (newest, self.unsealed.take()) {
+            (Some(newest), _) if newest.id == cut.at.segment => Some(Unsealed {
+                segment: newest,
+                end: self.next,
+                chain: self.chain,
+                left_at,
+                indexed: true,
+            }),
+            // The others are sealed, or deleted once the truncation is durable.
+            (_, before) => before
+                .filter(|before| before.segment.id == cut.at.segment)
+                .map(|before| Unsealed { left_at, ..before }),
+        };
         self.truncates = true;
         (self.start.previous, self.start.previous_end) = (cut.at.segment, cut.at.offset);
         self.start.copied_until = to;
@@ -327,12 +357,9 @@ impl Committer {
     /// A `sync` that was begun when nothing was under way has finished.
     pub(crate) fn synced(&mut self) {
         let mut reached = (self.written, self.written_chain);
-        if let Some(unsealed) = self
-            .unsealed
-            .as_ref()
-            .filter(|_| self.limits.in_flight == 1)
-        {
-            reached = (unsealed.end, unsealed.chain);
+        let unsealed = self.unsealed.as_ref();
+        if let Some(unsealed) = unsealed.filter(|_| self.limits.in_flight == 1) {
+            reached = unsealed.left_at.unwrap_or((unsealed.end, unsealed.chain));
         }
         if reached.0 > self.durable {
             (self.durable, self.durable_chain) = reached;
@@ -567,11 +594,15 @@ impl Committer {
             header,
             index: Arc::clone(&segment.index),
         };
-        self.unsealed = self.segment.replace(segment.clone()).map(|old| Unsealed {
-            segment: old,
-            end: self.next,
-            chain: self.chain,
-        });
+        if let Some(old) = self.segment.replace(segment.clone()) {
+            self.unsealed = Some(Unsealed {
+                segment: old,
+                end: self.next,
+                chain: self.chain,
+                left_at: None,
+                indexed: true,
+            });
+        }
         (segment, Some(begun))
     }
 
@@ -596,6 +627,25 @@ impl Committer {
             copied_until: self.start.copied_until.max(self.next),
             created: self.time,
             truncates: self.truncates,
+        }
+    }
+}
+
+impl Unsealed {
+    /// The segment in which the log ended when it was opened.
+    fn of_earlier_writer(place: Cut, start: &Start) -> Self {
+        Unsealed {
+            segment: Segment {
+                id: start.previous,
+                seed: start.previous_seed,
+                offset: place.at.offset,
+                appends: 0,
+                index: Arc::default(),
+            },
+            end: place.at.lsn,
+            chain: place.chain,
+            left_at: Some((start.next, start.chain)),
+            indexed: false,
         }
     }
 }

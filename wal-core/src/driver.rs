@@ -65,6 +65,7 @@ struct Started {
     id: u64,
     at: Instant,
     sync: Sync,
+    kind: Kind,
     begins: Option<Begun>,
     segment: SegmentId,
     end_offset: u64,
@@ -466,11 +467,10 @@ impl Driver {
                 };
                 shared.wake(wake);
             }
-            // Its space was set aside when the segment was begun; where that means nothing,
-            // the log goes on without.
+            // Its space was set aside when the segment was begun; where that means nothing, or an
+            // earlier writer left the segment, the log goes on without.
             Kind::Seal => {
                 self.committer.skip_seal();
-                self.committer.synced();
                 self.publish(shared);
             }
             // Only a mark: it is tried again.
@@ -552,6 +552,7 @@ impl Started {
             id: write.id,
             at: Instant::now(),
             sync: write.sync,
+            kind: write.kind,
             begins: write.begins,
             segment: write.at.segment,
             end_offset: write.end_offset,
@@ -571,7 +572,10 @@ fn note_stored(state: &mut State, write: Started) {
         state.segments.push(known);
     }
     let found = state.segments.get_mut(write.segment);
-    if let Some(info) = found.and_then(|known| known.info.as_mut()) {
+    // A seal ends no segment: the log goes on from the place before it.
+    if write.kind != Kind::Seal
+        && let Some(info) = found.and_then(|known| known.info.as_mut())
+    {
         info.end = info.end.max(write.end_offset);
     }
 }

@@ -230,6 +230,16 @@ impl Layout {
         }
     }
 
+    /// The segment with this number, if it is part of the log.
+    pub(crate) fn info_of(
+        &self,
+        storage: &Arc<dyn Storage>,
+        id: SegmentId,
+    ) -> Result<Option<SegmentInfo>> {
+        let known = self.segments.get(id);
+        known.map(|known| self.info(storage, known)).transpose()
+    }
+
     pub(crate) fn named(&self, id: SegmentId) -> Option<&Known> {
         self.segments.get(id)
     }

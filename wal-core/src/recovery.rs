@@ -24,6 +24,7 @@ use crate::frame::{Frame, Kind};
 use crate::layout::{self, Layout};
 use crate::planted::{planted, planted_or};
 use crate::scan::{Found, Walker};
+use crate::segment::SegmentHeader;
 use crate::segments::{Known, SegmentInfo, Segments};
 use crate::shared::Stats;
 use crate::storage::Sync;
@@ -162,6 +163,16 @@ pub(crate) fn recover(
         Some(Cut { at, ..cut })
     };
     let cut = cut_at(walk.only_begun && !in_order);
+    let previous = match cut {
+        Some(cut) => layout.info_of(storage, cut.at.segment)?,
+        None => None,
+    };
+    let unsealed = match (&previous, cut) {
+        (Some(previous), Some(cut)) if storage.limits().reopens && !in_order => {
+            place_of_seal(storage, &previous.header, cut)?
+        }
+        _ => None,
+    };
     let unproven = walk.unproven && !in_order;
     let start = Start {
         log: layout.log().unwrap_or(writer.id),
@@ -171,6 +182,8 @@ pub(crate) fn recover(
         previous_end: cut.map_or(0, |cut| cut.at.offset),
         next: cut.map_or(Lsn::ZERO, |cut| cut.at.lsn),
         chain: cut.map_or(CHAIN_START, |cut| cut.chain),
+        unsealed,
+        previous_seed: previous.map_or(0, |previous| previous.header.frame_seed()),
         copied_until: walk.end,
         durable: cut.map_or(Lsn::ZERO, |cut| cut.at.lsn),
         released: walk.released,
@@ -202,6 +215,35 @@ pub(crate) fn recover(
     }
     opened.report.segments = opened.segments.len() as u64;
     Ok(opened)
+}
+
+/// Where the seal of the segment goes that holds `cut`: behind all that lies there. `None` if it
+/// was sealed when the log went on from it before.
+fn place_of_seal(
+    storage: &Arc<dyn Storage>,
+    segment: &SegmentHeader,
+    cut: Cut,
+) -> Result<Option<Cut>> {
+    let end = block_on(storage.length(segment.segment))?;
+    let mut walker = Walker::new(Arc::clone(storage), *segment, end);
+    walker = walker.at(cut.at.offset, cut.at.lsn, cut.chain);
+    while let Found::Frame(frame) = walker.next()? {
+        if frame.header.kind == Kind::Seal {
+            return Ok(None);
+        }
+    }
+    let mut place = Cut {
+        at: walker.position(),
+        chain: walker.chain(),
+    };
+    if walker.left() > 0 {
+        if walker.probe_beyond()?.sealed {
+            return Ok(None);
+        }
+        // Bytes may lie there that no crash has left whole: they are not written over.
+        place.at.offset = end.next_multiple_of(u64::from(segment.align.max(1)));
+    }
+    Ok(Some(place))
 }
 
 /// What walking the frames from the last known watermark on has shown.
@@ -365,6 +407,7 @@ impl Walk {
                     self.bytes_behind = walker.left();
                     let beyond = walker.probe_beyond()?;
                     self.attested_beyond = self.attested_beyond.max(beyond.durable);
+                    self.sealed |= beyond.sealed && !planted("seal-at-the-end-ignored");
                     self.dropped_bytes += beyond.bytes;
                     return Ok(());
                 }
@@ -547,6 +590,7 @@ impl Opened {
         }
         self.stats.syncs += 1;
         self.committer.synced();
+        self.seal(storage)?;
         // So that the next open has nothing to copy, whatever happens to this process: on a
         // full disk there would be no room for it.
         let sync = planted_or("copy-not-synced", Sync::No, Sync::Yes);
@@ -564,6 +608,22 @@ impl Opened {
             Err(Error::Storage(StorageError::Full(_))) if !truncates => {
                 self.segments.pop();
                 self.committer.revert(&kept);
+                Ok(())
+            }
+            written => written.and_then(|()| self.seal(storage)),
+        }
+    }
+
+    /// G4: the segment that the log goes on from says so, before anyone sees what follows.
+    fn seal(&mut self, storage: &Arc<dyn Storage>) -> Result<()> {
+        let Some(seal) = self.committer.seal(now_micros()) else {
+            return Ok(());
+        };
+        let kept = seal.clone();
+        match self.write(storage, seal) {
+            Err(Error::Storage(StorageError::Full(_))) => {
+                self.committer.revert(&kept);
+                self.committer.skip_seal();
                 Ok(())
             }
             written => written,
@@ -589,8 +649,11 @@ impl Opened {
             known.index = Some(begun.index);
             self.segments.push(known);
         }
+        // A seal ends no segment: the log goes on from the place before it.
         let newest = self.segments.newest_mut();
-        if let Some(info) = newest.and_then(|known| known.info.as_mut()) {
+        if write.kind != Kind::Seal
+            && let Some(info) = newest.and_then(|known| known.info.as_mut())
+        {
             info.end = write.end_offset;
         }
         self.stats.frames += 1;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::block::block_on;
-use crate::frame::{self, Frame, FrameHeader};
+use crate::frame::{self, Frame, FrameHeader, Kind};
 use crate::segment::SegmentHeader;
 use crate::{Lsn, Position, Storage, StorageError};
 
@@ -141,6 +141,7 @@ impl Walker {
             }
             if let Ok(header) = FrameHeader::decode(&head, self.seed, self.offset) {
                 beyond.durable = beyond.durable.max(header.durable);
+                beyond.sealed |= header.kind == Kind::Seal;
                 let length = header.bytes().unwrap_or(0);
                 beyond.bytes = (self.offset - start)
                     .saturating_add(length)
@@ -187,6 +188,8 @@ impl Walker {
 pub(crate) struct Beyond {
     /// The highest durable LSN attested there.
     pub(crate) durable: Lsn,
+    /// Whether a seal stands there.
+    pub(crate) sealed: bool,
     /// Bytes up to the end of the last frame found there.
     pub(crate) bytes: u64,
     /// Whether the next frame's place is untouched; `None` if there is none.
@@ -196,7 +199,7 @@ pub(crate) struct Beyond {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{FrameBuilder, Kind, Note};
+    use crate::frame::{FrameBuilder, Note};
     use crate::sim::SimStorage;
     use crate::storage::Sync;
     use crate::{Epoch, Identity, SegmentId};

@@ -20,7 +20,8 @@
 //!    [`StorageError::Conflict`] if the name is taken. Later appends to it follow
 //!    without gaps, each padded to [`Limits::align`]; none is begun before the first is ready
 //!    (but see [`Limits::in_order`]). A segment that was left for the next gets one more append at
-//!    most, its seal.
+//!    most, its seal: behind all that it holds, also if an earlier writer left it
+//!    (but see [`Limits::reopens`]).
 //! 5. `append` that fails with [`StorageError::Full`] has stored nothing, and the position is
 //!    still free. After any other error from `append` or `sync` the state of what was not yet durable
 //!    is unknown. The log never calls `append` or `sync` on that storage again (G5).
@@ -81,6 +82,9 @@ pub struct Limits {
     /// a segment's first append before it begins others (rule 4), and recovery keeps
     /// in place what it finds, instead of storing it anew.
     pub in_order: bool,
+    /// A writer can seal the segment that an earlier writer left: then the loss of the first
+    /// segment that it began itself is noticed (G4). Not done where the storage keeps the order.
+    pub reopens: bool,
 }
 
 impl Default for Limits {
@@ -92,6 +96,7 @@ impl Default for Limits {
             append_bytes: 1 << 30,
             segment_appends: u32::MAX,
             in_order: false,
+            reopens: true,
         }
     }
 }

@@ -340,3 +340,105 @@ fn damage_to_the_first_frame_of_the_newest_segment_is_missed() {
         "{error}"
     );
 }
+
+/// How an earlier writer left the log, or what the later one did first.
+type Left = fn(&SimStorage, Wal);
+
+/// The first segment of a writer, or of a truncation, is missed as any other (T9): the segment that
+/// it continues says that the log went on, before anything is acknowledged.
+#[test]
+fn the_first_segment_of_a_writer_is_missed() {
+    let ways: [(&str, Left); 6] = [
+        ("closed", |_, wal| wal.close().unwrap()),
+        ("killed", |disk, wal| {
+            disk.kill();
+            drop(wal);
+        }),
+        ("all of it unconfirmed", |disk, wal| {
+            // Nothing attests the last frame: the next writer copies it (G5).
+            wal.commit(payload(wal.end().get())).unwrap();
+            disk.kill();
+            drop(wal);
+        }),
+        ("torn", |disk, wal| {
+            let end = disk.segments().last().unwrap().1;
+            wal.commit(payload(wal.end().get())).unwrap();
+            disk.kill();
+            drop(wal);
+            let newest = disk.segments().last().unwrap().0;
+            assert!(disk.damage(newest, end + 100, 1));
+        }),
+        ("truncated", |disk, wal| {
+            let to = Lsn::new(wal.end().get() - 1);
+            wal.truncate(to).unwrap();
+            disk.kill();
+            drop(wal);
+        }),
+        ("truncated at first", |disk, wal| {
+            wal.close().unwrap();
+            let (wal, _) = open(disk.clone()).unwrap();
+            wal.truncate(Lsn::new(wal.end().get() - 2)).unwrap();
+            disk.kill();
+            drop(wal);
+        }),
+    ];
+    for (name, leave) in ways {
+        for segments in 1..3 {
+            let disk = SimStorage::new(1);
+            let (wal, _) = open(disk.clone()).unwrap();
+            fill(&wal, &disk, segments);
+            for _ in 0..3 {
+                wal.commit(payload(wal.end().get())).unwrap();
+            }
+            leave(&disk, wal);
+            let lost = |disk: &SimStorage| {
+                if disk.segments().len() == 1 {
+                    return; // U3: all of it was copied, and nothing is left
+                }
+                let copy = disk.fork();
+                copy.lose(disk.segments().last().unwrap().0);
+                assert_lost(&copy, copy.clone(), ""); // T9, or T4
+                let mut found = Wal::salvage(copy).unwrap();
+                assert!(
+                    found.any(|it| matches!(it, wal_core::Salvaged::Gap(_))),
+                    "{name}"
+                );
+            };
+            if name.starts_with("truncated") {
+                lost(&disk);
+            }
+            let (wal, _) = open(disk.clone()).unwrap();
+            let lsn = wal.commit(payload(wal.end().get())).unwrap().start;
+            lost(&disk);
+            disk.kill();
+            drop(wal);
+            lost(&disk);
+            let (wal, _) = open(disk.clone()).unwrap();
+            read(&wal).unwrap();
+            assert!(wal.end() > lsn, "{name}");
+            wal.close().unwrap();
+            lost(&disk);
+        }
+    }
+}
+
+/// L8: recovery's copy was finished; damage to all of it is not taken for a copy that was cut short.
+#[test]
+fn damage_to_all_of_a_finished_copy_is_noticed() {
+    let disk = SimStorage::new(1);
+    let (wal, _) = open(disk.clone()).unwrap();
+    fill(&wal, &disk, 2);
+    for _ in 0..2 {
+        wal.commit(payload(wal.end().get())).unwrap();
+    }
+    disk.kill();
+    drop(wal);
+    let (wal, _) = open(disk.clone()).unwrap();
+    disk.kill();
+    drop(wal);
+    let (newest, bytes) = *disk.segments().last().unwrap();
+    for block in (4096..bytes).step_by(4096) {
+        assert!(disk.damage(newest, block + 20, 1));
+    }
+    assert_lost(&disk, disk.clone(), "");
+}

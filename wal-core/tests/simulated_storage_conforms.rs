@@ -34,6 +34,7 @@ mod like_a_fenced_store {
             append_bytes: 1 << 20,
             segment_appends: 64,
             in_order: true,
+            reopens: false,
         };
         SimStorage::with_limits(1, limits)
     }

@@ -185,6 +185,7 @@ impl Storage for ObjectStorage {
             append_bytes: OBJECT_BYTES,
             segment_appends: options.segment_objects,
             in_order: true,
+            reopens: false,
         }
     }
 

@@ -79,6 +79,11 @@ pub(crate) struct Start {
     pub(crate) previous_end: u64,
     pub(crate) next: Lsn,
     pub(crate) chain: u64,
+    /// Where the seal of `previous` goes once this writer has begun a segment: behind all that
+    /// lies there. `None` if it has one, or none is to be written.
+    pub(crate) unsealed: Option<Cut>,
+    /// The checksum seed of frames in `previous`.
+    pub(crate) previous_seed: u32,
     /// End of what is copied anew before anything else is appended.
     pub(crate) copied_until: Lsn,
     pub(crate) durable: Lsn,

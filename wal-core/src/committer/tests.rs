@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::*;
 use crate::{Epoch, Identity, Writer};
 
-fn committer(in_flight: u32) -> Committer {
-    let start = Start {
+fn start() -> Start {
+    Start {
         log: Identity::new(1),
         writer: Writer {
             epoch: Epoch::new(1),
@@ -15,6 +15,8 @@ fn committer(in_flight: u32) -> Committer {
         next_segment: SegmentId::new(1),
         previous: SegmentId::default(),
         previous_end: 0,
+        unsealed: None,
+        previous_seed: 0,
         next: Lsn::ZERO,
         chain: 0,
         copied_until: Lsn::ZERO,
@@ -23,7 +25,14 @@ fn committer(in_flight: u32) -> Committer {
         holds: Holds::new(),
         truncates: false,
         time: 0,
-    };
+    }
+}
+
+fn committer(in_flight: u32) -> Committer {
+    from(start(), in_flight)
+}
+
+fn from(start: Start, in_flight: u32) -> Committer {
     let limits = Limits {
         align: 4096,
         in_flight,
@@ -206,11 +215,43 @@ fn the_log_goes_on_behind_a_cut() {
     );
     assert_eq!((header.chain, header.copied_until), (7, Lsn::new(3)));
     committer.stored(write.id);
-    assert_eq!(lsns(&committer), (3, 3));
-    assert!(
-        committer.seal(0).is_none(),
-        "what was cut off is not sealed"
+    // G4: that the log went on is noted behind what was cut off, before anything is acknowledged.
+    assert_eq!(lsns(&committer), (3, 2));
+    let seal = committer.seal(0).unwrap();
+    assert_eq!(
+        (seal.at.segment, seal.at.lsn),
+        (SegmentId::new(1), Lsn::new(6))
     );
+    committer.stored(seal.id);
+    assert_eq!(lsns(&committer), (3, 3));
+}
+
+/// G4: the segment in which an earlier writer left the log is sealed where that writer ended it.
+#[test]
+fn nothing_is_acknowledged_before_an_earlier_writers_segment_is_sealed() {
+    let at = Position {
+        segment: SegmentId::new(4),
+        offset: 12_288,
+        lsn: Lsn::new(9),
+    };
+    let start = Start {
+        previous: at.segment,
+        next_segment: at.segment.next(),
+        next: Lsn::new(7),
+        durable: Lsn::new(7),
+        unsealed: Some(Cut { at, chain: 3 }),
+        ..start()
+    };
+    let mut committer = from(start, 1);
+    assert!(committer.seal(0).is_none(), "nothing follows yet");
+    let write = records(&mut committer, 1, 10, true);
+    assert!(committer.seal(0).is_none(), "what follows is not stored");
+    committer.stored(write.id);
+    assert_eq!(lsns(&committer), (8, 7));
+    let seal = committer.seal(0).unwrap();
+    assert_eq!((seal.at, seal.sync), (at, Sync::Yes));
+    committer.stored(seal.id);
+    assert_eq!(lsns(&committer), (8, 8));
 }
 
 /// An open may read the newest segment only, and a seal stands in the one before it.

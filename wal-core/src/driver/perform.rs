@@ -43,6 +43,11 @@ impl Driver {
             let bytes = std::mem::take(&mut write.bytes);
             match block_on(shared.storage.append(write.at, bytes, write.sync)) {
                 Ok(()) => self.finish(shared, Started::new(write), Ok(())),
+                Err(StorageError::Full(_)) if write.kind == Kind::Seal => {
+                    self.committer.revert(&write);
+                    self.committer.skip_seal();
+                    self.publish(shared);
+                }
                 Err(cause @ StorageError::Full(_)) => {
                     self.committer.revert(&write);
                     return Err(Error::Full(cause));

@@ -150,8 +150,13 @@ impl Cursor {
         };
         let counts = |header: &FrameHeader| header.first < self.place.until || header.records == 0;
         let (header, bytes) = match header {
-            Ok(header) if !counts(&header) => return self.skip("the frame was replaced"),
             Ok(header) => match header.bytes() {
+                Some(bytes) if !counts(&header) => {
+                    // It was replaced; the seal behind it counts.
+                    let bytes = bytes.next_multiple_of(self.place.align);
+                    self.offset = self.offset.saturating_add(bytes);
+                    return None;
+                }
                 Some(bytes) => (header, bytes),
                 None => return self.skip("a frame header has impossible lengths"),
             },

@@ -1,5 +1,6 @@
 //! What a writer does with segments: beginning, appending, syncing, letting go.
 
+use std::collections::btree_map::Entry;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -60,9 +61,10 @@ impl FileStorage {
         sync: Sync,
     ) -> Outcome<()> {
         let newest = writing.files.last_key_value().map(|(id, _)| *id);
-        let file = writing.files.get_mut(&at.segment).ok_or_else(|| {
-            StorageError::Conflict(format!("segment {} is not open for appending", at.segment))
-        })?;
+        let file = match writing.files.entry(at.segment) {
+            Entry::Occupied(file) => file.into_mut(),
+            Entry::Vacant(place) => place.insert(self.reopen(at.segment)?),
+        };
         // Before the first byte: what does not fit is `Full`, and nothing is broken.
         file.allocate(at.offset.saturating_add(bytes))
             .map_err(|cause| self.error("allocating", at.segment, cause))?;
@@ -80,6 +82,19 @@ impl FileStorage {
             self.spares.build();
         }
         Ok(())
+    }
+
+    /// The segment that an earlier writer left, for its seal.
+    fn reopen(&self, segment: SegmentId) -> Outcome<SegmentFile> {
+        let first = self.names.lock().get(&segment).copied();
+        let Some(first) = first else {
+            return Err(StorageError::NotFound(format!("segment {segment}")));
+        };
+        let path = self.path(segment, first);
+        let opened = self.system.open(&path, Access::Write);
+        let opened = opened.and_then(|file| Ok((file.length()?, file)));
+        let (length, file) = opened.map_err(|cause| self.error("opening", segment, cause))?;
+        Ok(SegmentFile::new(file, length, length))
     }
 
     /// A file for a new segment, with all the space that it will need; `Full` if there is none.
