@@ -59,6 +59,8 @@ pub(crate) struct Seen {
     /// In the newest segment; none if the log is empty.
     walker: Option<Walker>,
     attested: Lsn,
+    /// Ends of frames and the chain value there, from the last one that is attested on.
+    ends: VecDeque<(Lsn, u64)>,
     /// What the storage shows is durable, whether it is attested or not.
     in_order: bool,
     released: Lsn,
@@ -76,6 +78,7 @@ impl Seen {
             truncations: Truncations::default(),
             walker: None,
             attested: Lsn::ZERO,
+            ends: VecDeque::new(),
             in_order: storage.limits().in_order,
             released: Lsn::ZERO,
             sealed: false,
@@ -120,15 +123,43 @@ impl Seen {
 
     /// Takes over from an earlier look, of which this one knows nothing: how often the log was
     /// truncated since.
-    pub(crate) fn after(mut self, earlier: &Seen) -> Self {
+    pub(crate) fn after(mut self, earlier: &Seen, storage: &Arc<dyn Storage>) -> Result<Self> {
         self.truncations = earlier.truncations.clone();
+        let known = |segment: &SegmentInfo| {
+            let mut known = earlier.segments.iter();
+            known.any(|known| known.header == segment.header)
+        };
+        if !earlier.segments.is_empty() && !self.segments.iter().any(known) {
+            // The segment that said so may have been released, too, with all before it.
+            if !self.continues(earlier, storage)? {
+                self.truncations.add(self.oldest());
+            }
+            return Ok(self);
+        }
         let known = earlier.segments.back().map(|newest| newest.header.segment);
         let newer = self.segments.iter();
         let newer = newer.filter(|segment| Some(segment.header.segment) > known);
         for segment in newer.filter(|segment| segment.header.truncates) {
             self.truncations.add(segment.header.copied_until);
         }
-        self
+        Ok(self)
+    }
+
+    /// Whether the records that `earlier` has shown, as far as they are here, are the same.
+    fn continues(&self, earlier: &Seen, storage: &Arc<dyn Storage>) -> Result<bool> {
+        let Some((lsn, chain)) = earlier.ends.front().copied() else {
+            return Ok(true);
+        };
+        let Some(segment) = self.segment_of(lsn) else {
+            return Ok(true); // released since
+        };
+        let mut walker = Walker::new(Arc::clone(storage), segment.header, segment.end);
+        while walker.position().lsn < lsn {
+            if matches!(walker.next()?, Found::Nothing(_)) {
+                return Ok(false);
+            }
+        }
+        Ok((walker.position().lsn, walker.chain()) == (lsn, chain))
     }
 
     /// Looks for what is new.
@@ -197,6 +228,8 @@ impl Seen {
         self.attested = self.attested.max(header.durable);
         self.released = self.released.max(header.released);
         self.walker = Some(Walker::new(Arc::clone(storage), header, segment.end));
+        self.ends.retain(|(lsn, _)| *lsn < header.first);
+        self.ends.push_back((header.first, header.chain));
         self.walk_to(segment.end)?;
         Ok(())
     }
@@ -213,6 +246,13 @@ impl Seen {
             self.attested = self.attested.max(header.durable);
             self.released = self.released.max(header.released);
             self.sealed = header.kind == Kind::Seal;
+            self.ends.push_back((walker.position().lsn, walker.chain()));
+            if self.in_order {
+                self.attested = walker.position().lsn;
+            }
+            while self.ends.get(1).is_some_and(|end| end.0 <= self.attested) {
+                self.ends.pop_front();
+            }
         }
         if self.in_order {
             self.attested = self.attested.max(walker.position().lsn);

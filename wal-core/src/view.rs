@@ -147,7 +147,7 @@ impl View {
         let mut seen = self.seen.lock();
         if seen.look(&self.storage).is_err() {
             // The writer may have been faster than the look: start from the headers.
-            *seen = settled(|| Seen::new(&self.storage))?.after(&seen);
+            *seen = settled(|| Seen::new(&self.storage)?.after(&seen, &self.storage))?;
         }
         let truncations = seen.truncations().count();
         if self.truncations.swap(truncations, Ordering::AcqRel) == truncations {

@@ -154,26 +154,56 @@ fn a_truncation_by_a_writer_that_was_killed_is_followed() {
     }
 }
 
-/// V6, known gap: the segment that told of it was released and deleted before the view looked.
+/// V6: the segment that told of it was released and deleted before the view looked.
 #[test]
-#[ignore = "known gap: the view goes on showing the durable LSN from before the truncation"]
 fn a_truncation_whose_segment_was_deleted_is_followed() {
+    for more in [30, 80] {
+        let disk = SimStorage::new(1);
+        let wal = open(&disk);
+        fill(&wal, 60, 1);
+        let view = view(&disk);
+        let mut ahead = view.reader(Lsn::new(58)).unwrap();
+        wal.truncate(Lsn::new(10)).unwrap();
+        let truncating = disk.segments().last().unwrap().0;
+        fill(&wal, more, 2);
+        release_beyond(&wal, &disk, truncating, 39);
+        assert!(attests_all_but_the_last(&view, 10 + more));
+        let beyond = ahead.next().unwrap();
+        assert!(matches!(beyond, Err(Error::Truncated { .. })), "{beyond:?}");
+        assert!(rounds(&view).iter().all(|round| *round == 2));
+    }
+}
+
+/// The same without a truncation: all that the view knew was released, and a reader goes on.
+#[test]
+fn a_release_of_all_that_was_known_is_no_truncation() {
     let disk = SimStorage::new(1);
     let wal = open(&disk);
     fill(&wal, 60, 1);
     let view = view(&disk);
-    wal.truncate(Lsn::new(10)).unwrap();
-    let truncating = disk.segments().last().unwrap().0;
-    fill(&wal, 30, 2);
-    wal.release(Lsn::new(39)).unwrap();
+    let mut reader = view.reader(Lsn::new(58)).unwrap();
+    let known = disk.segments().last().unwrap().0;
+    fill(&wal, 60, 1);
+    let oldest = release_beyond(&wal, &disk, known, 119);
+    assert!(attests_all_but_the_last(&view, 120));
+    let behind = reader.next().unwrap();
+    assert!(
+        matches!(behind, Err(Error::Released { oldest: found, .. }) if found >= oldest),
+        "{behind:?}"
+    );
+}
+
+/// Releases records below `to`, and waits until the segment `last` is gone.
+fn release_beyond(wal: &Wal, disk: &SimStorage, last: SegmentId, to: u64) -> Lsn {
+    wal.release(Lsn::new(to)).unwrap();
     for _ in 0..1000 {
-        if disk.segments()[0].0 > truncating {
+        if disk.segments()[0].0 > last {
             break;
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert!(disk.segments()[0].0 > truncating);
-    assert!(attests_all_but_the_last(&view, 40));
+    assert!(disk.segments()[0].0 > last);
+    wal.oldest()
 }
 
 /// V10.
