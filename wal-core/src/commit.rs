@@ -86,7 +86,10 @@ impl Commit {
             return block_on(self);
         }
         let (shared, end) = (&self.shared, self.lsns.end);
-        let outcome = || shared.outcome(&self.generation, self.truncated, end);
+        let outcome = || {
+            let outcome = shared.outcome(&self.generation, self.truncated, end);
+            outcome.or_else(|| shared.check_process().err().map(Err))
+        };
         shared.bells.sleep_until(self.group, outcome)?;
         Ok(self.lsns.clone())
     }

@@ -99,8 +99,6 @@ pub(crate) struct Driver {
     groups: VecDeque<(u32, Lsn)>,
     /// Who is to be woken.
     due: Wake,
-    /// The process that opened the log.
-    process: u32,
 }
 
 /// How a drive ended.
@@ -140,7 +138,6 @@ impl Driver {
             closed: false,
             groups: VecDeque::new(),
             due: Wake::default(),
-            process: std::process::id(),
         }
     }
 
@@ -148,7 +145,7 @@ impl Driver {
     /// the driver back and returns with the lock still held, so that no work slips in between.
     /// Whoever drives for nobody in particular makes way for a caller that waits for its turn.
     pub(crate) fn run(mut self: Box<Self>, shared: &Shared, until: Option<Lsn>) -> Driven<'_> {
-        if let Err(forked) = self.check_process() {
+        if let Err(Error::Storage(forked)) = shared.check_process() {
             shared.poison(forked);
         }
         loop {
@@ -420,18 +417,6 @@ impl Driver {
                 write: Some(Started::new(write)),
                 future,
             }),
-        }
-    }
-
-    /// A child of `fork` has the files and the lock of its parent, who goes on writing. It has
-    /// no committer thread, so it comes here only if it calls `commit`.
-    fn check_process(&self) -> Result<(), StorageError> {
-        match std::process::id() == self.process {
-            true => Ok(()),
-            false => Err(StorageError::InUse(format!(
-                "the log was opened by process {}, of which this one is a fork; open it anew",
-                self.process
-            ))),
         }
     }
 

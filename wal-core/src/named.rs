@@ -66,6 +66,7 @@ impl Wal {
         let shared = &self.handle.shared;
         // Nothing is released on the word of a change that may fail yet.
         let _all = self.hold_all();
+        shared.check_process()?;
         let reply = Arc::new(Reply::default());
         let _one_at_a_time = shared.changing_holds.lock();
         let before = {
@@ -117,6 +118,7 @@ impl Wal {
     pub fn truncate(&self, to: Lsn) -> Result<()> {
         let shared = &self.handle.shared;
         let _guard = self.hold(to)?;
+        shared.check_process()?;
         let reply = Arc::new(Reply::default());
         {
             let mut state = shared.state.lock();

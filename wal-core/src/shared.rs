@@ -106,6 +106,8 @@ pub(crate) struct Shared {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) options: Options,
     pub(crate) log: Identity,
+    /// The process that opened the log.
+    pub(crate) process: u32,
     pub(crate) state: Mutex<State>,
     /// Wakes the committer thread.
     pub(crate) work: Condvar,
@@ -180,6 +182,9 @@ impl Shared {
             });
         }
         let mut state = self.wait_for_room(bytes + APPEND_OVERHEAD)?;
+        if state.queue.is_empty() {
+            self.check_process()?; // once for each group: it is a system call
+        }
         let first = state.next;
         state.next = first.plus(append.records());
         state.queued_bytes += bytes + APPEND_OVERHEAD;
@@ -222,7 +227,20 @@ impl Shared {
                 let limit = self.options.queue_bytes;
                 return Err(Error::Busy { queued, limit });
             }
+            self.check_process()?;
             self.room.wait(&mut state);
+        }
+    }
+
+    /// A child of `fork` has the files and the lock of its parent, who goes on writing, and no
+    /// committer thread: nothing that is asked of the log there would ever be done.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        match std::process::id() == self.process {
+            true => Ok(()),
+            false => Err(Error::Storage(StorageError::InUse(format!(
+                "the log was opened by process {}, of which this one is a fork; open it anew",
+                self.process
+            )))),
         }
     }
 

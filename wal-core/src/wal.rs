@@ -45,7 +45,6 @@ pub struct Wal {
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    process: u32,
 }
 
 impl Wal {
@@ -73,6 +72,7 @@ impl Wal {
         let shared = Arc::new_cyclic(|weak: &Weak<Shared>| Shared {
             storage,
             log: report.log,
+            process: std::process::id(),
             durable: AtomicU64::new(report.end.get()),
             state: Mutex::new(State {
                 queue: VecDeque::new(),
@@ -119,11 +119,7 @@ impl Wal {
             .spawn(move || committer_thread(&for_thread))
             .map_err(|cause| StorageError::io("starting the committer thread", cause))?;
         let thread = Mutex::new(Some(thread));
-        let handle = Arc::new(Handle {
-            shared,
-            thread,
-            process: std::process::id(),
-        });
+        let handle = Arc::new(Handle { shared, thread });
         let wal = Wal { handle };
         if let Some(receipt) = &wal.handle.shared.options.receipt {
             wal.check(receipt)?;
@@ -216,6 +212,7 @@ impl Wal {
         let mut state = shared.state.lock();
         let target = planted_or("barrier-ignores-the-queue", state.written, state.next);
         if shared.durable() < target {
+            shared.check_process()?;
             shared.check_open(&state)?;
             state.sync_to = target;
             shared.work.notify_all();
@@ -477,7 +474,7 @@ fn drive_or_join<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>, until
 impl Handle {
     fn close(&self, limit: Option<Duration>) -> Result<()> {
         let shared = &self.shared;
-        if std::process::id() != self.process {
+        if shared.check_process().is_err() {
             return Ok(()); // a fork: thread, files and lock are the parent's
         }
         {
