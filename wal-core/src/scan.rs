@@ -15,7 +15,7 @@ use crate::{Lsn, Position, Storage, StorageError};
 
 /// Reads start this large and double, so that a short log costs little and a long one few calls.
 const FIRST_WINDOW: u64 = 64 << 10;
-const LARGEST_WINDOW: u64 = 1 << 20;
+const LARGEST_WINDOW: u64 = 256 << 10;
 
 /// What lies at the walker's place.
 #[derive(Debug)]

@@ -78,8 +78,9 @@ pub(crate) trait FileSystem: fmt::Debug + Send + Sync {
 
 /// The calls on an open file. Dropping it closes it, and gives up its lock.
 pub(crate) trait OpenFile: fmt::Debug + Send + Sync {
-    /// May read less than asked, and 0 bytes only at the end.
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Appends what lies at `offset`, as far as `buffer` has room for it (more than it is asked
+    /// to hold is never allocated). May read less, and 0 bytes only at the end.
+    fn read_onto(&self, buffer: &mut Vec<u8>, offset: u64) -> io::Result<usize>;
     /// May write less than given.
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
     /// Makes durable what was written, and the length.
@@ -96,18 +97,20 @@ pub(crate) trait OpenFile: fmt::Debug + Send + Sync {
     fn unlock(&self) {}
 }
 
-/// Reads at `offset` until `buffer` is full or the file ends; returns how much was read.
-pub(crate) fn read_full(file: &dyn OpenFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut done = 0;
-    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + done as u64) {
+/// Reads `length` bytes at `offset`, fewer where the file ends.
+pub(crate) fn read_full(file: &dyn OpenFile, length: usize, offset: u64) -> io::Result<Vec<u8>> {
+    let mut buffer = Vec::with_capacity(length);
+    while buffer.len() < length {
+        let next = offset.saturating_add(buffer.len() as u64);
+        match file.read_onto(&mut buffer, next) {
             Ok(0) => break,
-            Ok(read) => done += read,
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(done)
+    buffer.truncate(length);
+    Ok(buffer)
 }
 
 /// Writes all of `parts` at `offset`.

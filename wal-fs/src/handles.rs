@@ -17,8 +17,8 @@ use wal_core::SegmentId;
 
 use crate::file_system::{OpenFile, read_full};
 
-/// How many stay open. Random reads over more segments than this reopen files.
-const OPEN: usize = 16;
+/// How many stay open: 4 GiB of segments of the usual size. Random reads over more reopen files.
+const OPEN: usize = 64;
 
 /// A buffer of this size needs no proof that there is so much to read.
 const UNPROVEN: u64 = 64 << 10;
@@ -53,14 +53,11 @@ impl Handle {
             end = end.min(self.length()?.max(range.start));
         }
         let length = usize::try_from(end.saturating_sub(range.start)).unwrap_or(usize::MAX);
-        let mut buffer = vec![0; length];
-        let read = read_full(self.file.as_ref(), &mut buffer, range.start)?;
-        buffer.truncate(read);
-        Ok(buffer.into())
+        Ok(read_full(self.file.as_ref(), length, range.start)?.into())
     }
 }
 
-/// The handles of one log, the most recently used last.
+/// The handles of one log, those used recently towards the end.
 #[derive(Debug, Default)]
 pub(crate) struct Handles(Mutex<Vec<(SegmentId, Arc<Handle>)>>);
 
@@ -68,10 +65,8 @@ impl Handles {
     pub(crate) fn get(&self, segment: SegmentId) -> Option<Arc<Handle>> {
         let mut open = self.0.lock();
         let at = open.iter().rposition(|(id, _)| *id == segment)?;
-        if at + 1 < open.len() {
-            let found = open.remove(at);
-            open.push(found);
-        }
+        let last = open.len() - 1;
+        open.swap(at, last);
         open.last().map(|(_, handle)| Arc::clone(handle))
     }
 

@@ -42,9 +42,8 @@ pub(crate) fn holder(
 
 /// What the holder wrote into the file. It helps a person; without it nothing changes.
 fn name(file: &dyn OpenFile) -> String {
-    let mut holder = [0; 64];
-    let read = read_full(file, &mut holder, 0).unwrap_or(0);
-    let holder = String::from_utf8_lossy(holder.get(..read).unwrap_or_default());
+    let holder = read_full(file, 64, 0).unwrap_or_default();
+    let holder = String::from_utf8_lossy(&holder);
     match holder.trim() {
         "" => "another process".into(),
         holder => holder.into(),

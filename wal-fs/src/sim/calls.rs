@@ -265,16 +265,16 @@ struct SimFile {
 }
 
 impl OpenFile for SimFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let about = (self.inode, offset, buffer.len());
+    fn read_onto(&self, buffer: &mut Vec<u8>, offset: u64) -> io::Result<usize> {
+        let room = buffer.capacity() - buffer.len();
+        let about = (self.inode, offset, room);
         self.process.look("read", &about, |disk| {
-            let length = interfere(disk, buffer.len())?;
+            let length = interfere(disk, room)?;
             let from = usize::try_from(offset).unwrap_or(usize::MAX);
             let cache = &disk.inode(self.inode)?.cache;
             let found = cache.get(from.min(cache.len())..).unwrap_or_default();
             let length = length.min(found.len());
-            let places = buffer.get_mut(..length).unwrap_or_default();
-            places.copy_from_slice(found.get(..length).unwrap_or_default());
+            buffer.extend_from_slice(found.get(..length).unwrap_or_default());
             Ok(length)
         })
     }
