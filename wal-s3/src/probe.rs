@@ -69,7 +69,7 @@ impl Inner {
             (Ok(true), Ok(true)) => {
                 Seen::Unfit("an object that existed was created a second time".into())
             }
-            (_, Ok(false)) if self.client.get(path, None).await?.is_some() => Seen::Fit,
+            (_, Ok(false)) if self.client.get(path).await?.is_some() => Seen::Fit,
             (Err(why), _) | (_, Err(why)) => Seen::Nothing(why),
             _ => Seen::Nothing("conflicts where there was nothing".into()),
         })
@@ -88,7 +88,7 @@ impl Inner {
                 }
             }
         }
-        let found = self.client.get(path, None).await?;
+        let found = self.client.get(path).await?;
         let found = found.and_then(|bytes| bytes.first().copied());
         let unfit = |seen: String| {
             Seen::Unfit(format!(

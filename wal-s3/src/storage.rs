@@ -16,7 +16,7 @@ use wal_core::{
 
 use crate::cache::Cache;
 use crate::directory::Directory;
-use crate::inner::{Inner, random_id};
+use crate::inner::{Inner, random_id, stopped};
 use crate::key::Place;
 use crate::locate::End;
 use crate::object::{Header, Kind};
@@ -29,6 +29,8 @@ use crate::trim::not_the_writer;
 
 /// What was seen so shortly before need not be looked at again.
 const JUST_NOW: Duration = Duration::from_millis(2);
+/// So many segments' headers are asked for at once by who opens a log for reading.
+const HEADERS: usize = 32;
 /// The longest object.
 const OBJECT_BYTES: u64 = 1 << 30;
 
@@ -160,11 +162,7 @@ impl ObjectStorage {
         task: impl Future<Output = Result<T, StorageError>> + Send + 'static,
     ) -> IoFuture<T> {
         let task = self.shared.inner.runtime.spawn(task);
-        Box::pin(async move {
-            task.await.map_err(|cause| {
-                StorageError::io("a task of wal-s3", std::io::Error::other(cause))
-            })?
-        })
+        Box::pin(async move { task.await.map_err(stopped)? })
     }
 
     fn inner(&self) -> Arc<Inner> {
@@ -239,6 +237,11 @@ impl Storage for ObjectStorage {
     fn list(&self) -> IoFuture<Vec<SegmentMeta>> {
         let inner = self.inner();
         self.run(async move { inner.list().await })
+    }
+
+    fn list_damaged(&self) -> IoFuture<Vec<SegmentMeta>> {
+        let inner = self.inner();
+        self.run(async move { inner.list_damaged().await })
     }
 
     fn length(&self, segment: SegmentId) -> IoFuture<u64> {
@@ -375,7 +378,16 @@ impl Inner {
             .is_some_and(|(newest, _)| newest == segment)
     }
 
-    fn is_writer(&self) -> bool {
+    pub(crate) fn known_segments(&self) -> Vec<SegmentMeta> {
+        let directory = self.directory.lock();
+        let segments = directory.iter().map(|(id, entry)| SegmentMeta {
+            id: *id,
+            first: Some(entry.first),
+        });
+        segments.collect()
+    }
+
+    pub(crate) fn is_writer(&self) -> bool {
         self.term.lock().is_some()
     }
 
@@ -395,13 +407,14 @@ impl Inner {
 
     /// Looks for what others have stored since; a writer knows.
     async fn look_again(self: &Arc<Self>) -> Result<(), StorageError> {
-        if self.is_writer() {
+        if self.is_writer() || self.is_damaged() {
             return Ok(());
         }
         let mut end = self.end.lock().await;
         let before = *end;
         let Some(known) = before else {
             *end = Some(found_now(self.find_end().await?));
+            self.ask_for_headers(HEADERS);
             return Ok(());
         };
         let mut found = self
@@ -426,7 +439,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn list(self: &Arc<Self>) -> Result<Vec<SegmentMeta>, StorageError> {
+    pub(crate) async fn list(self: &Arc<Self>) -> Result<Vec<SegmentMeta>, StorageError> {
         self.look_again().await?;
         loop {
             let unknown = self.directory.lock().unknown_before();
@@ -437,16 +450,11 @@ impl Inner {
             let extended = self.directory.lock().extend_back(&object.extra);
             extended.map_err(|why| foreign(&self.keys.object(oldest), why))?;
         }
-        let directory = self.directory.lock();
-        let segments = directory.iter().map(|(id, entry)| SegmentMeta {
-            id: *id,
-            first: Some(entry.first),
-        });
-        Ok(segments.collect())
+        Ok(self.known_segments())
     }
 }
 
-fn found_now(end: End) -> End {
+pub(crate) fn found_now(end: End) -> End {
     End {
         at: Some(Instant::now()),
         ..end
