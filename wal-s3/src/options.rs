@@ -38,7 +38,9 @@ pub struct Options {
     /// 10 minutes, default 15 s.
     pub request_timeout: Duration,
     /// For how long a request that fails is repeated, with growing pauses, before the log gives
-    /// up (G5): up to an hour, default 2 minutes.
+    /// up (G5): up to an hour, default 2 minutes. A log that is dropped while its store does not answer
+    /// waits as long, since what was appended may still become durable: where that must not be, call
+    /// `Wal::close_timeout` before.
     pub retry_for: Duration,
     /// The same for a store that has never answered, and for trying whether it is fit: an open must
     /// not wait for minutes where an address, a region or a network is wrong. Default 10 s; never
