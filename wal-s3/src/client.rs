@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 use wal_core::StorageError;
 
+use crate::advice::without_object;
 use crate::options::Options;
 use crate::requests::{Counters, add, add_time};
 
@@ -78,7 +79,7 @@ fn lines(error: &Error) -> String {
         }
         source = cause.source();
     }
-    let text = text.replace(['\n', '\r'], " ");
+    let text = without_object(&text).replace(['\n', '\r'], " ");
     match text.char_indices().nth(400) {
         Some((end, _)) => format!("{} ...", &text[..end]),
         None => text,

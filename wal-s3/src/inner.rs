@@ -48,16 +48,16 @@ pub(crate) struct Inner {
 
 impl Inner {
     pub(crate) fn new(
+        keys: Keys,
         store: Arc<dyn ObjectStore>,
-        prefix: &str,
         options: Options,
         runtime: Handle,
     ) -> Result<Inner, StorageError> {
         options.validate()?;
         Ok(Inner {
+            keys,
             client: Client::new(store, &options),
             hedging: Hedging::new(options.hedge),
-            keys: Keys::new(prefix)?,
             runtime,
             term: Mutex::default(),
             directory: Mutex::default(),

@@ -37,6 +37,7 @@
     )
 )]
 
+mod advice;
 mod cache;
 mod client;
 mod directory;

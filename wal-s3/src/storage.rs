@@ -17,7 +17,7 @@ use wal_core::{
 use crate::cache::Cache;
 use crate::directory::Directory;
 use crate::inner::{Inner, random_id, stopped};
-use crate::key::Place;
+use crate::key::{Keys, Place};
 use crate::locate::End;
 use crate::object::{Header, Kind};
 use crate::options::Options;
@@ -79,14 +79,26 @@ impl ObjectStorage {
         prefix: &str,
         options: Options,
     ) -> Result<Self, StorageError> {
+        let name = store.to_string();
+        Self::named(&name, store, prefix, options)
+    }
+
+    /// On threads of its own; `name` is what people call the store.
+    pub(crate) fn named(
+        name: &str,
+        store: Arc<dyn ObjectStore>,
+        prefix: &str,
+        options: Options,
+    ) -> Result<Self, StorageError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("wal-s3")
             .enable_all()
             .build()
             .map_err(|cause| StorageError::io("starting the threads of wal-s3", cause))?;
+        let keys = Keys::new(name, prefix)?;
         let handle = runtime.handle().clone();
-        Self::with(store, prefix, options, handle, Some(runtime))
+        Self::with(keys, store, options, handle, Some(runtime))
     }
 
     /// As [`ObjectStorage::new`], on a runtime of the caller's, which must have time and I/O
@@ -100,17 +112,18 @@ impl ObjectStorage {
         prefix: &str,
         options: Options,
     ) -> Result<Self, StorageError> {
-        Self::with(store, prefix, options, runtime, None)
+        let keys = Keys::new(&store.to_string(), prefix)?;
+        Self::with(keys, store, options, runtime, None)
     }
 
     fn with(
+        keys: Keys,
         store: Arc<dyn ObjectStore>,
-        prefix: &str,
         options: Options,
         handle: Handle,
         own: Option<Runtime>,
     ) -> Result<Self, StorageError> {
-        let inner = Arc::new(Inner::new(store, prefix, options, handle)?);
+        let inner = Arc::new(Inner::new(keys, store, options, handle)?);
         Ok(ObjectStorage {
             shared: Arc::new(Shared { inner, own }),
         })
@@ -289,7 +302,8 @@ impl Inner {
         *self.term.lock() = None;
         *self.directory.lock() = Directory::default();
         *self.cache.lock() = Cache::new(self.options.cache_bytes);
-        let term = self.take(random_id()?).await?;
+        let taken = self.take(random_id()?).await;
+        let term = taken.map_err(|why| self.not_opened(why))?;
         let writer = Writer {
             epoch: Epoch::new(term.epoch),
             id: Identity::new(term.writer),
@@ -413,7 +427,8 @@ impl Inner {
         let mut end = self.end.lock().await;
         let before = *end;
         let Some(known) = before else {
-            *end = Some(found_now(self.find_end().await?));
+            let found = self.find_end().await;
+            *end = Some(found_now(found.map_err(|why| self.not_opened(why))?));
             self.ask_for_headers(HEADERS);
             return Ok(());
         };
