@@ -233,6 +233,7 @@ impl Driver {
             return;
         }
         state.awaiting = self.committer.has_room();
+        state.company = self.pace.company();
         match until {
             Some(until) => {
                 shared.work.wait_until(state, until);
@@ -295,6 +296,9 @@ impl Driver {
             self.lingers_until(shared, state),
             self.quiet_at(shared, state),
         );
+        if queued.is_some() && shared.storage.limits().in_flight > 1 {
+            return Step::Await(queued); // without being woken by each who comes
+        }
         Step::Idle(earliest(earliest(queued, quiet), self.full_until))
     }
 
@@ -352,11 +356,11 @@ impl Driver {
         }
         let company = state.queued_since.map(|since| since + linger);
         let company = company.filter(|_| !linger.is_zero());
-        let in_flight = shared.storage.limits().in_flight;
-        let pace = self.pace.next(in_flight);
-        let waits = in_flight > 1 && !self.flights.is_empty() && !state.queue.is_empty();
-        let pace = pace.filter(|_| waits);
-        company.max(pace)
+        let places = shared.storage.limits().in_flight;
+        let under_way = !self.flights.is_empty();
+        let paced = places > 1 && !state.queue.is_empty();
+        let pace = paced.then(|| self.pace.next(state.next, places, under_way));
+        company.max(pace.flatten())
     }
 
     /// When a watermark is due: after a quiet delay, if the log knows more than it has noted.
@@ -517,7 +521,12 @@ impl Driver {
             for write in stored {
                 note_stored(&mut state, write);
             }
-            let receipt = self.committer.receipt();
+            let (receipt, before) = (self.committer.receipt(), shared.durable());
+            let acknowledged = receipt.0.get().saturating_sub(before.get());
+            if acknowledged > 0 {
+                let company = state.next.plus(acknowledged);
+                self.pace.woke(Instant::now(), company);
+            }
             shared.advance(&mut state, self.committer.written(), receipt)
         };
         let mut ring = Ring::default();

@@ -60,6 +60,8 @@ pub(crate) struct State {
     pub(crate) flight_woken: bool,
     /// Whoever drives sleeps until one has, and could begin another.
     pub(crate) awaiting: bool,
+    /// The same, until an append reaches this LSN.
+    pub(crate) company: Option<Lsn>,
     /// The committer thread sleeps with a deadline, and so will look by itself.
     pub(crate) timed: bool,
     /// A durable append is queued.
@@ -291,7 +293,8 @@ impl Shared {
     /// when the next one leaves.
     pub(crate) fn tell_awaiting(&self, state: &State) {
         let full = state.queued_bytes >= self.options.frame_bytes;
-        if state.awaiting && (state.queue.len() == 1 || full) {
+        let complete = state.company.is_some_and(|end| state.next >= end);
+        if state.awaiting && (state.queue.len() == 1 || full || complete) {
             self.work.notify_one();
         }
     }

@@ -156,6 +156,14 @@ pub trait Storage: fmt::Debug + Send + std::marker::Sync + 'static {
     /// The segments, in ascending order.
     fn list(&self) -> IoFuture<Vec<SegmentMeta>>;
 
+    /// As [`list`](Storage::list), for who reads what is left of a damaged log: where damage
+    /// keeps `list` from naming all segments, this one names those that it can. From then on `read`
+    /// may return bytes that nobody appended, also within a segment, and what is appended later
+    /// may not be seen.
+    fn list_damaged(&self) -> IoFuture<Vec<SegmentMeta>> {
+        self.list()
+    }
+
     /// An upper bound of a segment's length in bytes.
     fn length(&self, segment: SegmentId) -> IoFuture<u64>;
 
@@ -190,6 +198,9 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
     }
     fn list(&self) -> IoFuture<Vec<SegmentMeta>> {
         (**self).list()
+    }
+    fn list_damaged(&self) -> IoFuture<Vec<SegmentMeta>> {
+        (**self).list_damaged()
     }
     fn length(&self, segment: SegmentId) -> IoFuture<u64> {
         (**self).length(segment)

@@ -99,6 +99,7 @@ impl Wal {
                 durable_queued: false,
                 hurry: false,
                 awaiting: false,
+                company: None,
                 retention_error: None,
                 until_written: Waiters::default(),
                 until_durable: Waiters::default(),

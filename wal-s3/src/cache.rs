@@ -55,7 +55,7 @@ impl Cache {
 
     /// How many objects may be fetched ahead without pushing out what is read now.
     pub(crate) fn room_ahead(&self) -> u64 {
-        self.limit / 4 * 3 / self.usual.max(1)
+        self.limit / 8 * 7 / self.usual.max(1)
     }
 
     pub(crate) fn begin(&mut self, place: Place, fetched: Fetched) {

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 use wal_core::StorageError;
 
+use crate::advice::without_object;
 use crate::options::Options;
 use crate::requests::{Counters, add, add_time};
 
@@ -78,7 +79,7 @@ fn lines(error: &Error) -> String {
         }
         source = cause.source();
     }
-    let text = text.replace(['\n', '\r'], " ");
+    let text = without_object(&text).replace(['\n', '\r'], " ");
     match text.char_indices().nth(400) {
         Some((end, _)) => format!("{} ...", &text[..end]),
         None => text,
@@ -168,12 +169,26 @@ impl Client {
             .map(|_| ())
     }
 
-    /// Reads an object whole, or its first bytes; `None` if it is not there.
-    pub(crate) async fn get(
+    /// Reads an object whole; `None` if it is not there.
+    pub(crate) async fn get(&self, path: &Path) -> Result<Option<Bytes>, StorageError> {
+        let found = self.get_part(path, None).await?;
+        Ok(found.map(|(bytes, _)| bytes))
+    }
+
+    /// Reads an object's first bytes; tells its size, too.
+    pub(crate) async fn get_first(
+        &self,
+        path: &Path,
+        bytes: u64,
+    ) -> Result<Option<(Bytes, u64)>, StorageError> {
+        self.get_part(path, Some(bytes)).await
+    }
+
+    async fn get_part(
         &self,
         path: &Path,
         first: Option<u64>,
-    ) -> Result<Option<Bytes>, StorageError> {
+    ) -> Result<Option<(Bytes, u64)>, StorageError> {
         let mut patience = self.patience(|| format!("reading {path}"));
         loop {
             add(&self.counters.gets, 1);
@@ -181,11 +196,15 @@ impl Client {
                 range: first.map(|bytes| GetRange::Bounded(0..bytes)),
                 ..GetOptions::default()
             };
-            let request = async { self.store.get_opts(path, options).await?.bytes().await };
+            let request = async {
+                let found = self.store.get_opts(path, options).await?;
+                let size = found.meta.size;
+                Ok((found.bytes().await?, size))
+            };
             match self.send(request).await {
-                Ok(bytes) => {
+                Ok((bytes, size)) => {
                     add(&self.counters.bytes_down, bytes.len() as u64);
-                    return Ok(Some(bytes));
+                    return Ok(Some((bytes, size)));
                 }
                 Err(Failed::Missing(_)) => return Ok(None),
                 Err(failed) => patience.after(failed).await?,

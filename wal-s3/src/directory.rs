@@ -127,6 +127,24 @@ impl Directory {
         Ok(())
     }
 
+    /// Notes an object of a log that is damaged: what began its segment may be missing.
+    pub(crate) fn rescue(&mut self, header: &Header) {
+        let known = self.get(header.segment).map(|entry| entry.place);
+        if known.is_some_and(|begun| begun > header.head) {
+            return; // the number was used again
+        }
+        if known.is_none_or(|begun| begun < header.head) {
+            self.remove(header.segment);
+            let entry = Entry {
+                first: header.first,
+                place: header.head,
+                bytes: 0,
+            };
+            self.segments.insert(header.segment, entry);
+        }
+        self.grow(header);
+    }
+
     /// Notes an object of a segment, wherever it was met.
     pub(crate) fn grow(&mut self, header: &Header) {
         let Some(entry) = self.segments.get_mut(&header.segment) else {

@@ -4,6 +4,7 @@
 //! clocks, no leases, and no objects that are ever replaced. `docs/FENCING.md` argues for each
 //! rule, and `tests/fencing_model.rs` tries all orders of events.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use wal_core::planted::{planted, planted_or};
@@ -16,7 +17,8 @@ use crate::object::{Header, Kind};
 use crate::put::{self, Created};
 use crate::term::{Term, Upload, now_micros};
 
-/// After so many seals that came too late, one is put in the way of the writer that is fenced.
+/// After so many seals that came too late, one is put in the way of the writer that is fenced: with
+/// many uploads under way it fills each hole before a seal reaches it.
 const PATIENCE: u32 = 2;
 /// How far ahead of it: at first, and at most.
 const AHEAD: (u64, u64) = (64, 4096);
@@ -24,11 +26,13 @@ const AHEAD: (u64, u64) = (64, 4096);
 const ATTEMPTS: u32 = 100;
 
 impl Inner {
-    /// Takes the role, or says who has it.
+    /// Takes the role, or says who has it. Sends no two seals to one place: a name is bound to its
+    /// bytes.
     pub(crate) async fn take(self: &Arc<Self>, writer: u128) -> Result<Term, StorageError> {
         let (probed, end) = tokio::join!(self.probe(), self.find_end());
         probed?;
         let mut end = end?;
+        let mut ahead = BTreeSet::new();
         for attempt in 0..ATTEMPTS {
             let takes_over = self.options.take_over || planted("open-takes-over-unasked");
             if !takes_over && !end.is_closed() {
@@ -36,15 +40,23 @@ impl Inner {
             }
             let at = planted_or("seal-not-at-the-first-hole", end.hole.plus(1), end.hole);
             let seal = self.seal(at, end.hole, writer);
-            match self.create(&seal).await? {
-                Created::Mine if self.is_void(end.hole).await? => {
+            let created = match ahead.contains(&at) {
+                false => Some(self.create(&seal).await?),
+                true => None, // its own seal is there: the walk shows it, and passes it
+            };
+            match created {
+                Some(Created::Mine) if self.is_void(end.hole).await? => {
                     // It was trimmed before the seal came: the seal means nothing.
                     end = self.find_end().await?;
                 }
-                Created::Mine => return Ok(Term::new(&seal.object.header)),
-                Created::Other(_) => {
+                Some(Created::Mine) => return Ok(Term::new(&seal.object.header)),
+                Some(Created::Other(_)) | None => {
                     if self.options.take_over && attempt >= PATIENCE {
-                        self.block_the_way(end.hole, writer, attempt).await?;
+                        let way = end.hole.plus((AHEAD.0 << attempt.min(16)).min(AHEAD.1));
+                        if ahead.insert(way) {
+                            // It gives nobody the role: only a seal at the first hole does.
+                            self.create(&self.seal(way, end.hole, writer)).await?;
+                        }
                     }
                     end = match self.walk(end, self.batch(end.hole, 16), u64::MAX).await? {
                         Some(end) => end,
@@ -63,21 +75,6 @@ impl Inner {
         let path = self.keys.object(upload.place);
         let payload = upload.payload.clone();
         put::create(&self.client, &self.hedging, &path, &upload.header, payload).await
-    }
-
-    /// A writer with many uploads under way fills each hole before a seal reaches it. A seal
-    /// further ahead stops it. That one gives nobody the role: only a seal at the first hole does,
-    /// be it this one, when the walk has come so far.
-    async fn block_the_way(
-        &self,
-        hole: Place,
-        writer: u128,
-        attempt: u32,
-    ) -> Result<(), StorageError> {
-        let ahead = (AHEAD.0 << attempt.min(16)).min(AHEAD.1);
-        self.create(&self.seal(hole.plus(ahead), hole, writer))
-            .await?;
-        Ok(())
     }
 
     /// A seal for `place`; everything before `hole` is there.

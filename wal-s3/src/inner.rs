@@ -1,5 +1,6 @@
 //! What all calls of one storage share, and its tasks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -14,7 +15,7 @@ use crate::directory::Directory;
 use crate::hedge::Hedging;
 use crate::key::{Keys, Place};
 use crate::locate::End;
-use crate::object::{Header, Kind, Object};
+use crate::object::{HEADER_BYTES, Header, Kind, Object};
 use crate::options::Options;
 use crate::put::{self, Created, foreign};
 use crate::term::{Term, Upload};
@@ -38,22 +39,25 @@ pub(crate) struct Inner {
     pub(crate) next_hint: Mutex<Option<u64>>,
     /// Where reads ended lately.
     pub(crate) reads: Mutex<crate::read::Reads>,
+    pub(crate) footers: Mutex<crate::read::Footers>,
+    /// What lies at each place of a log that is damaged; `None` as long as nobody salvages it.
+    pub(crate) rescued: Mutex<Option<BTreeMap<Place, Header>>>,
     /// What lies before the trim point is being deleted.
     pub(crate) sweeping: tokio::sync::Mutex<()>,
 }
 
 impl Inner {
     pub(crate) fn new(
+        keys: Keys,
         store: Arc<dyn ObjectStore>,
-        prefix: &str,
         options: Options,
         runtime: Handle,
     ) -> Result<Inner, StorageError> {
         options.validate()?;
         Ok(Inner {
+            keys,
             client: Client::new(store, &options),
             hedging: Hedging::new(options.hedge),
-            keys: Keys::new(prefix)?,
             runtime,
             term: Mutex::default(),
             directory: Mutex::default(),
@@ -62,6 +66,8 @@ impl Inner {
             seen_end: Mutex::default(),
             next_hint: Mutex::new(None),
             reads: Mutex::default(),
+            footers: Mutex::default(),
+            rescued: Mutex::default(),
             sweeping: tokio::sync::Mutex::default(),
             options,
         })
@@ -83,10 +89,7 @@ impl Inner {
             }
             found
         });
-        let fetched = async move {
-            let stopped = |cause| StorageError::io("reading", std::io::Error::other(cause));
-            task.await.map_err(stopped)?
-        };
+        let fetched = async move { task.await.map_err(stopped)? };
         let fetched = fetched.boxed().shared();
         cache.begin(place, fetched.clone());
         fetched
@@ -94,10 +97,13 @@ impl Inner {
 
     async fn download(&self, place: Place) -> Result<Option<Arc<Object>>, StorageError> {
         let path = self.keys.object(place);
-        let Some(bytes) = self.client.get(&path, None).await? else {
+        let Some(bytes) = self.client.get(&path).await? else {
             return Ok(None);
         };
-        let object = Object::decode(&bytes).map_err(|why| foreign(&path, &why.to_string()))?;
+        let object = match (self.rescued(place), Object::decode(&bytes)) {
+            (Some(header), Err(_)) => Object::damaged(header, &bytes),
+            (_, decoded) => decoded.map_err(|why| foreign(&path, &why.to_string()))?,
+        };
         if object.header.place != place {
             let why = format!("it says that it belongs at {}", object.header.place);
             return Err(foreign(&path, &why));
@@ -111,8 +117,15 @@ impl Inner {
             return Ok(Some(object.header));
         }
         let path = self.keys.object(place);
-        let found = put::look(&self.client, &path).await?;
-        found.map(|bytes| put::decode(&path, &bytes)).transpose()
+        let found = self.client.get_first(&path, HEADER_BYTES as u64).await?;
+        let Some((bytes, size)) = found else {
+            return Ok(None);
+        };
+        let header = put::decode(&path, &bytes).and_then(|header| match header.fits(place, size) {
+            true => Ok(header),
+            false => Err(foreign(&path, "its place or its size is not what it says")),
+        });
+        self.rescued(place).map_or(header, Ok).map(Some)
     }
 
     /// Stores an object of this writer's term; returns when it is stored, whatever lies before
@@ -160,7 +173,7 @@ impl Inner {
     /// Says who has sealed this place.
     async fn fenced(&self, place: Place) -> StorageError {
         let path = self.keys.object(place);
-        let seal = self.client.get(&path, None).await.ok().flatten();
+        let seal = self.client.get(&path).await.ok().flatten();
         let seal = seal.and_then(|bytes| Object::decode(&bytes).ok());
         let who = seal.map_or_else(String::new, |seal| {
             let label = String::from_utf8_lossy(&seal.extra).into_owned();
@@ -191,6 +204,11 @@ impl Inner {
             progress.changed().await.map_err(|_| ended())?;
         }
     }
+}
+
+/// The runtime was shut down.
+pub(crate) fn stopped(cause: tokio::task::JoinError) -> StorageError {
+    StorageError::io("a task of wal-s3", std::io::Error::other(cause))
 }
 
 /// A fresh identity.

@@ -42,15 +42,19 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     prefix: Path,
+    /// What people call the log.
+    name: String,
 }
 
 impl Keys {
-    pub(crate) fn new(prefix: &str) -> Result<Self, StorageError> {
+    /// The names below `prefix` in `store`, as that calls itself.
+    pub(crate) fn new(store: &str, prefix: &str) -> Result<Self, StorageError> {
         let prefix = Path::parse(prefix.trim_matches('/')).map_err(|cause| {
             let cause = std::io::Error::new(std::io::ErrorKind::InvalidInput, cause.to_string());
             StorageError::io(format!("the prefix {prefix:?} is no path"), cause)
         })?;
-        Ok(Keys { prefix })
+        let name = format!("{store}/{prefix}");
+        Ok(Keys { prefix, name })
     }
 
     /// Everything.
@@ -94,7 +98,7 @@ impl Keys {
 
 impl fmt::Display for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.prefix.fmt(f)
+        self.name.fmt(f)
     }
 }
 
@@ -104,7 +108,7 @@ mod tests {
 
     #[test]
     fn names_are_read_back_and_sort_as_places_do() {
-        let keys = Keys::new("/some/log/").unwrap();
+        let keys = Keys::new("Store", "/some/log/").unwrap();
         let places = [(0, 0), (1, 9), (1, 10), (2, 0), (10, 1)].map(|(e, s)| Place::new(e, s));
         let names = places.map(|place| keys.object(place));
         assert!(names.is_sorted());
@@ -112,6 +116,6 @@ mod tests {
             assert_eq!(keys.place_of(name), Some(*place));
         }
         assert_eq!(keys.place_of(&keys.hint()), None);
-        assert!(Keys::new("a//b").is_err());
+        assert!(Keys::new("Store", "a//b").is_err());
     }
 }

@@ -22,7 +22,8 @@
 //!
 //! Limits. Epochs' seals are never deleted: an object of some 200 bytes for each open that wrote. A
 //! segment that was truncated away is deleted only when all before it has been released. The log
-//! does not open if the header of an object in its newest segment is damaged. Two logs must not
+//! does not open if the header of an object in its newest segment is damaged
+//! (`Wal::salvage` reads what is left). Two logs must not
 //! share a prefix, and lifecycle rules must not delete objects below it.
 
 // Nothing that input or network can reach may panic.
@@ -36,6 +37,7 @@
     )
 )]
 
+mod advice;
 mod cache;
 mod client;
 mod directory;
@@ -50,6 +52,7 @@ mod probe;
 mod put;
 mod read;
 mod requests;
+mod rescue;
 mod storage;
 mod term;
 mod trim;

@@ -30,7 +30,7 @@ const LARGEST_BATCH: u64 = 64;
 /// Of a segment with more objects only the first and the last are read at once.
 const LONGEST_SEGMENT: u64 = 1024;
 /// Names in a listing.
-const PAGE: usize = 1000;
+pub(crate) const PAGE: usize = 1000;
 /// A log that is trimmed while its end is looked for is looked at again, so often.
 const ATTEMPTS: u32 = 8;
 /// A walk that is longer goes on with jumps.
@@ -50,14 +50,14 @@ pub(crate) struct End {
 }
 
 impl End {
-    const EMPTY: End = End {
+    pub(crate) const EMPTY: End = End {
         hole: Place { epoch: 0, seq: 0 },
         last: None,
         idle: 0,
         at: None,
     };
 
-    fn after(last: Header) -> End {
+    pub(crate) fn after(last: Header) -> End {
         let hole = match last.kind {
             Kind::Seal => last.place.next_epoch(),
             _ => last.place.next(),
@@ -131,14 +131,20 @@ impl Inner {
             let segment = self.newest_segment(&base);
             let asked: Vec<Fetched> = segment.iter().map(|place| self.fetch(*place)).collect();
             let behind = self.batch(End::after(base).hole, ahead);
+            let mut last: Option<Header> = None;
             for (place, object) in segment.into_iter().zip(join_all(asked).await) {
                 match object? {
-                    Some(object) => self.absorb(&object)?,
+                    Some(object) => {
+                        let adjacent = last.filter(|last| last.place.next() == place);
+                        self.check_continues(&object.header, adjacent.as_ref())?;
+                        self.absorb(&object)?;
+                        last = Some(object.header);
+                    }
                     None if place == Place::default() => {} // there is no segment yet
                     None => return Ok(None),
                 }
             }
-            self.ask_for_previous_segment();
+            self.ask_for_headers(1);
             let Some(end) = self.walk(End::after(base), behind, LONG_WALK).await? else {
                 return Ok(None);
             };
@@ -169,17 +175,25 @@ impl Inner {
         }
     }
 
-    /// Recovery reads the header of the segment before the newest one, too.
-    fn ask_for_previous_segment(self: &Arc<Self>) {
-        let previous = self
-            .directory
-            .lock()
-            .iter()
-            .rev()
-            .nth(1)
-            .map(|(_, entry)| entry.place);
-        if let Some(previous) = previous {
-            drop(self.fetch(previous)); // it goes on by itself
+    /// Asks for the first objects of so many segments before the newest one: whoever opens the log
+    /// reads one of them next, and who opens it for reading all.
+    pub(crate) fn ask_for_headers(self: &Arc<Self>, most: usize) {
+        let directory = self.directory.lock();
+        let before = directory.iter().rev().skip(1).take(most);
+        let places: Vec<Place> = before.map(|(_, entry)| entry.place).collect();
+        drop(directory);
+        for place in places {
+            drop(self.fetch(place)); // it goes on by itself
+        }
+    }
+
+    fn check_continues(&self, header: &Header, last: Option<&Header>) -> Result<(), StorageError> {
+        match last.is_none_or(|last| header.continues(last)) {
+            true => Ok(()),
+            false => Err(foreign(
+                &self.keys.object(header.place),
+                "it does not continue the object before it",
+            )),
         }
     }
 
@@ -219,6 +233,7 @@ impl Inner {
                         }
                     }
                 };
+                self.check_continues(&object.header, end.last.as_ref())?;
                 self.absorb(&object)?;
                 let sealed = object.header.kind == Kind::Seal;
                 if sealed && self.is_void(end.hole).await? {
@@ -342,7 +357,7 @@ impl Inner {
 
     pub(crate) async fn read_hint(&self) -> Result<Option<Header>, StorageError> {
         let path = self.keys.hint();
-        let bytes = self.client.get(&path, None).await?;
+        let bytes = self.client.get(&path).await?;
         // A damaged hint is none. One of a newer format is not ours to judge.
         match bytes.map(|bytes| Header::decode(&bytes)) {
             Some(Err(why @ crate::object::NotAnObject::Newer(_))) => {

@@ -167,6 +167,20 @@ impl Header {
         })
     }
 
+    /// Whether an object at this place, so large, can have this header.
+    pub(crate) fn fits(&self, place: Place, size: u64) -> bool {
+        let bytes =
+            (HEADER_BYTES as u64 + u64::from(self.extra_bytes)).checked_add(self.frame_bytes);
+        self.place == place && bytes == Some(size)
+    }
+
+    /// Whether its frames lie where those of `last`, the object before it, end. What says otherwise
+    /// with a right checksum is forged.
+    pub(crate) fn continues(&self, last: &Header) -> bool {
+        let begins = self.kind != Kind::Frames || self.offset == 0;
+        begins || (self.segment, self.offset) == (last.segment, last.end_offset())
+    }
+
     /// The checksum that the next object's header repeats.
     pub(crate) fn checksum(bytes: &[u8; HEADER_BYTES]) -> u32 {
         bytes.last_chunk().map_or(0, |sum| u32::from_le_bytes(*sum))
@@ -210,6 +224,17 @@ impl Object {
             extra,
             frames: vec![frames],
         })
+    }
+
+    /// What is left of an object that cannot be decoded, where `header` says by its neighbours what
+    /// it was. Its frames were the last of it.
+    pub(crate) fn damaged(header: Header, bytes: &Bytes) -> Object {
+        let frames = usize::try_from(header.frame_bytes).unwrap_or(usize::MAX);
+        Object {
+            header,
+            extra: Bytes::new(),
+            frames: vec![bytes.slice(bytes.len().saturating_sub(frames)..)],
+        }
     }
 
     /// The part of its frames that lies in `from..to` of the segment, appended to `out`.

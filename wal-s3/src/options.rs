@@ -22,10 +22,11 @@ pub struct Options {
     /// A segment ends after so many objects: 2 to 10,000, default 256. An open reads the newest
     /// segment; space is freed by whole segments.
     pub segment_objects: u32,
-    /// Objects that are fetched ahead of a reader that reads in order: 0 to 256, default 48, as
-    /// far as they take three quarters of `cache_bytes` at most.
+    /// Objects that are fetched ahead of a reader that reads in order: 0 to 256, default 112, as
+    /// far as they take seven eighths of `cache_bytes` at most. Downloads come in any order, and one
+    /// that takes long holds up those behind it: less memory makes a replay slower.
     pub read_ahead: u32,
-    /// Memory for what was read or appended last: 1 MiB to 16 GiB, default 64 MiB. Tails in this
+    /// Memory for what was read or appended last: 1 MiB to 16 GiB, default 128 MiB. Tails in this
     /// process find there what was just appended.
     pub cache_bytes: u64,
     /// Whether a second request is sent where an upload takes unusually long.
@@ -37,7 +38,9 @@ pub struct Options {
     /// 10 minutes, default 15 s.
     pub request_timeout: Duration,
     /// For how long a request that fails is repeated, with growing pauses, before the log gives
-    /// up (G5): up to an hour, default 2 minutes.
+    /// up (G5): up to an hour, default 2 minutes. A log that is dropped while its store does not answer
+    /// waits as long, since what was appended may still become durable: where that must not be, call
+    /// `Wal::close_timeout` before.
     pub retry_for: Duration,
     /// The same for a store that has never answered, and for trying whether it is fit: an open must
     /// not wait for minutes where an address, a region or a network is wrong. Default 10 s; never
@@ -72,8 +75,8 @@ impl Default for Options {
             take_over: false,
             in_flight: 8,
             segment_objects: 256,
-            read_ahead: 48,
-            cache_bytes: 64 << 20,
+            read_ahead: 112,
+            cache_bytes: 128 << 20,
             hedge: Hedge::Off,
             requests_per_second: None,
             request_timeout: Duration::from_secs(15),

@@ -40,9 +40,7 @@ impl Inner {
     }
 
     async fn probe_until_seen(&self, name: u128, used: &mut Vec<Path>) -> Result<(), StorageError> {
-        let mut patience = self
-            .client
-            .short_patience(|| format!("trying the store of the log at {}", self.keys));
+        let mut patience = self.client.short_patience(|| "trying the store".to_owned());
         for attempt in 0u64.. {
             let path = |what| self.keys.probe(&format!("{name:032x}-{attempt}-{what}"));
             let (twice, race) = (path("twice"), path("race"));
@@ -69,7 +67,7 @@ impl Inner {
             (Ok(true), Ok(true)) => {
                 Seen::Unfit("an object that existed was created a second time".into())
             }
-            (_, Ok(false)) if self.client.get(path, None).await?.is_some() => Seen::Fit,
+            (_, Ok(false)) if self.client.get(path).await?.is_some() => Seen::Fit,
             (Err(why), _) | (_, Err(why)) => Seen::Nothing(why),
             _ => Seen::Nothing("conflicts where there was nothing".into()),
         })
@@ -88,7 +86,7 @@ impl Inner {
                 }
             }
         }
-        let found = self.client.get(path, None).await?;
+        let found = self.client.get(path).await?;
         let found = found.and_then(|bytes| bytes.first().copied());
         let unfit = |seen: String| {
             Seen::Unfit(format!(
@@ -115,10 +113,7 @@ impl Inner {
     ) -> Result<Result<bool, String>, StorageError> {
         let refused = |why: &str| {
             let cause = std::io::Error::other(why.to_owned());
-            StorageError::io(
-                format!("opening the log at {} for writing", self.keys),
-                cause,
-            )
+            StorageError::io("trying the store", cause)
         };
         match self.client.create(path, PutPayload::from(vec![tag])).await {
             Ok(()) => Ok(Ok(true)),
@@ -134,7 +129,6 @@ impl Inner {
             "this store does not honour create-if-absent, on which a log relies: {why}. \
              docs/STORES.md lists stores that do"
         );
-        let doing = format!("trying the store of the log at {}", self.keys);
-        StorageError::io(doing, std::io::Error::other(why))
+        StorageError::io("trying the store", std::io::Error::other(why))
     }
 }

@@ -5,7 +5,6 @@
 //! at that name decides. If it is the one that was sent, the object is stored; if there is none,
 //! the conflict was spurious.
 
-use bytes::Bytes;
 use object_store::PutPayload;
 use object_store::path::Path;
 use wal_core::StorageError;
@@ -42,7 +41,8 @@ pub(crate) async fn create(
         };
         if matches!(failed, Failed::Taken) {
             add(&client.counters.conflicts, 1);
-            match look(client, path).await? {
+            let found = client.get_first(path, HEADER_BYTES as u64).await?;
+            match found.map(|(bytes, _)| bytes) {
                 _ if planted("conflict-taken-for-success") => return Ok(Created::Mine),
                 None if planted("conflict-taken-for-another") => {
                     return Ok(Created::Other(decode(path, header)?));
@@ -57,11 +57,6 @@ pub(crate) async fn create(
         }
         patience.after(failed).await?;
     }
-}
-
-/// The header at `path`, if anything is there.
-pub(crate) async fn look(client: &Client, path: &Path) -> Result<Option<Bytes>, StorageError> {
-    client.get(path, Some(HEADER_BYTES as u64)).await
 }
 
 /// The header at `path`; an object that is none of a log's is an error.

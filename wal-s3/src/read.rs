@@ -8,11 +8,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, join_all};
 use wal_core::{SegmentId, StorageError};
 
 use crate::directory::Known;
-use crate::inner::Inner;
+use crate::inner::{Inner, stopped};
 use crate::key::Place;
 use crate::object::{Kind, Object};
 
@@ -32,10 +33,12 @@ const ZEROS: Bytes = Bytes::from_static(&[0; 64 << 10]);
 pub(crate) struct Reads(VecDeque<(SegmentId, u64)>);
 
 impl Reads {
-    /// Notes a read, and tells whether it goes on where another one ended.
+    /// Notes a read, and tells whether it goes on where another one ended. (A header that is
+    /// read twice goes on nowhere.)
     fn goes_on(&mut self, segment: SegmentId, range: &Range<u64>) -> bool {
         let follows = |(id, end): &(SegmentId, u64)| {
-            *id == segment && range.start <= *end && *end - range.start <= OVERLAP
+            let near = range.start <= *end && *end - range.start <= OVERLAP;
+            *id == segment && near && range.end > *end
         };
         let before = self.0.iter().position(follows);
         if let Some(before) = before {
@@ -63,6 +66,9 @@ impl Inner {
         let entry = self.directory.lock().get(segment).copied();
         let entry = entry.ok_or_else(|| StorageError::NotFound(format!("segment {segment}")))?;
         let in_order = self.reads.lock().goes_on(segment, &range);
+        if in_order && self.directory.lock().after(segment).is_some() {
+            drop(self.fetch_footer(segment)); // it is read next, and goes on by itself
+        }
         let end = range.end.min(entry.bytes);
         let mut at = range.start;
         let mut parts = Vec::new();
@@ -277,7 +283,7 @@ impl Inner {
 
     /// The part of the footer that lies in `range`.
     async fn footer(
-        &self,
+        self: &Arc<Self>,
         segment: SegmentId,
         range: Range<u64>,
         start: u64,
@@ -287,8 +293,8 @@ impl Inner {
         if !left || range.start >= start.saturating_add(FOOTER_BYTES) {
             return Ok(());
         }
-        let path = self.keys.footer(segment);
-        let Some(bytes) = self.client.get(&path, None).await? else {
+        let Some(bytes) = self.fetch_footer(segment).await? else {
+            self.footers.lock().forget(segment); // it may still come
             return Ok(());
         };
         // A footer is only a shortcut: one that is damaged is none.
@@ -298,6 +304,45 @@ impl Inner {
             object.part(range.start.max(start), range.end, parts);
         }
         Ok(())
+    }
+
+    /// The footer of a segment, whole: from a request that was made already, or a new one.
+    fn fetch_footer(self: &Arc<Self>, segment: SegmentId) -> Footer {
+        let mut footers = self.footers.lock();
+        if let Some(footer) = footers.get(segment) {
+            return footer;
+        }
+        let inner = Arc::clone(self);
+        let task = self.runtime.spawn(async move {
+            let path = inner.keys.footer(segment);
+            inner.client.get(&path).await
+        });
+        let footer = async move { task.await.map_err(stopped)? };
+        footers.keep(segment, footer.boxed().shared())
+    }
+}
+
+/// A footer on its way, or here; or that there is none.
+type Footer = Shared<BoxFuture<'static, Result<Option<Bytes>, StorageError>>>;
+
+/// The footers that were asked for last.
+#[derive(Debug, Default)]
+pub(crate) struct Footers(VecDeque<(SegmentId, Footer)>);
+
+impl Footers {
+    fn get(&self, segment: SegmentId) -> Option<Footer> {
+        let found = self.0.iter().find(|(id, _)| *id == segment);
+        found.map(|(_, footer)| footer.clone())
+    }
+
+    fn keep(&mut self, segment: SegmentId, footer: Footer) -> Footer {
+        self.0.push_front((segment, footer.clone()));
+        self.0.truncate(4);
+        footer
+    }
+
+    fn forget(&mut self, segment: SegmentId) {
+        self.0.retain(|(id, _)| *id != segment);
     }
 }
 

@@ -16,8 +16,8 @@ use wal_core::{
 
 use crate::cache::Cache;
 use crate::directory::Directory;
-use crate::inner::{Inner, random_id};
-use crate::key::Place;
+use crate::inner::{Inner, random_id, stopped};
+use crate::key::{Keys, Place};
 use crate::locate::End;
 use crate::object::{Header, Kind};
 use crate::options::Options;
@@ -29,6 +29,8 @@ use crate::trim::not_the_writer;
 
 /// What was seen so shortly before need not be looked at again.
 const JUST_NOW: Duration = Duration::from_millis(2);
+/// So many segments' headers are asked for at once by who opens a log for reading.
+const HEADERS: usize = 32;
 /// The longest object.
 const OBJECT_BYTES: u64 = 1 << 30;
 
@@ -77,14 +79,26 @@ impl ObjectStorage {
         prefix: &str,
         options: Options,
     ) -> Result<Self, StorageError> {
+        let name = store.to_string();
+        Self::named(&name, store, prefix, options)
+    }
+
+    /// On threads of its own; `name` is what people call the store.
+    pub(crate) fn named(
+        name: &str,
+        store: Arc<dyn ObjectStore>,
+        prefix: &str,
+        options: Options,
+    ) -> Result<Self, StorageError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("wal-s3")
             .enable_all()
             .build()
             .map_err(|cause| StorageError::io("starting the threads of wal-s3", cause))?;
+        let keys = Keys::new(name, prefix)?;
         let handle = runtime.handle().clone();
-        Self::with(store, prefix, options, handle, Some(runtime))
+        Self::with(keys, store, options, handle, Some(runtime))
     }
 
     /// As [`ObjectStorage::new`], on a runtime of the caller's, which must have time and I/O
@@ -98,17 +112,18 @@ impl ObjectStorage {
         prefix: &str,
         options: Options,
     ) -> Result<Self, StorageError> {
-        Self::with(store, prefix, options, runtime, None)
+        let keys = Keys::new(&store.to_string(), prefix)?;
+        Self::with(keys, store, options, runtime, None)
     }
 
     fn with(
+        keys: Keys,
         store: Arc<dyn ObjectStore>,
-        prefix: &str,
         options: Options,
         handle: Handle,
         own: Option<Runtime>,
     ) -> Result<Self, StorageError> {
-        let inner = Arc::new(Inner::new(store, prefix, options, handle)?);
+        let inner = Arc::new(Inner::new(keys, store, options, handle)?);
         Ok(ObjectStorage {
             shared: Arc::new(Shared { inner, own }),
         })
@@ -160,11 +175,7 @@ impl ObjectStorage {
         task: impl Future<Output = Result<T, StorageError>> + Send + 'static,
     ) -> IoFuture<T> {
         let task = self.shared.inner.runtime.spawn(task);
-        Box::pin(async move {
-            task.await.map_err(|cause| {
-                StorageError::io("a task of wal-s3", std::io::Error::other(cause))
-            })?
-        })
+        Box::pin(async move { task.await.map_err(stopped)? })
     }
 
     fn inner(&self) -> Arc<Inner> {
@@ -242,6 +253,11 @@ impl Storage for ObjectStorage {
         self.run(async move { inner.list().await })
     }
 
+    fn list_damaged(&self) -> IoFuture<Vec<SegmentMeta>> {
+        let inner = self.inner();
+        self.run(async move { inner.list_damaged().await })
+    }
+
     fn length(&self, segment: SegmentId) -> IoFuture<u64> {
         let inner = self.inner();
         self.run(async move {
@@ -287,7 +303,8 @@ impl Inner {
         *self.term.lock() = None;
         *self.directory.lock() = Directory::default();
         *self.cache.lock() = Cache::new(self.options.cache_bytes);
-        let term = self.take(random_id()?).await?;
+        let taken = self.take(random_id()?).await;
+        let term = taken.map_err(|why| self.not_opened(why))?;
         let writer = Writer {
             epoch: Epoch::new(term.epoch),
             id: Identity::new(term.writer),
@@ -376,7 +393,16 @@ impl Inner {
             .is_some_and(|(newest, _)| newest == segment)
     }
 
-    fn is_writer(&self) -> bool {
+    pub(crate) fn known_segments(&self) -> Vec<SegmentMeta> {
+        let directory = self.directory.lock();
+        let segments = directory.iter().map(|(id, entry)| SegmentMeta {
+            id: *id,
+            first: Some(entry.first),
+        });
+        segments.collect()
+    }
+
+    pub(crate) fn is_writer(&self) -> bool {
         self.term.lock().is_some()
     }
 
@@ -396,13 +422,15 @@ impl Inner {
 
     /// Looks for what others have stored since; a writer knows.
     async fn look_again(self: &Arc<Self>) -> Result<(), StorageError> {
-        if self.is_writer() {
+        if self.is_writer() || self.is_damaged() {
             return Ok(());
         }
         let mut end = self.end.lock().await;
         let before = *end;
         let Some(known) = before else {
-            *end = Some(found_now(self.find_end().await?));
+            let found = self.find_end().await;
+            *end = Some(found_now(found.map_err(|why| self.not_opened(why))?));
+            self.ask_for_headers(HEADERS);
             return Ok(());
         };
         let mut found = self
@@ -427,7 +455,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn list(self: &Arc<Self>) -> Result<Vec<SegmentMeta>, StorageError> {
+    pub(crate) async fn list(self: &Arc<Self>) -> Result<Vec<SegmentMeta>, StorageError> {
         self.look_again().await?;
         loop {
             let unknown = self.directory.lock().unknown_before();
@@ -438,16 +466,11 @@ impl Inner {
             let extended = self.directory.lock().extend_back(&object.extra);
             extended.map_err(|why| foreign(&self.keys.object(oldest), why))?;
         }
-        let directory = self.directory.lock();
-        let segments = directory.iter().map(|(id, entry)| SegmentMeta {
-            id: *id,
-            first: Some(entry.first),
-        });
-        Ok(segments.collect())
+        Ok(self.known_segments())
     }
 }
 
-fn found_now(end: End) -> End {
+pub(crate) fn found_now(end: End) -> End {
     End {
         at: Some(Instant::now()),
         ..end

@@ -57,6 +57,6 @@ impl ObjectStorage {
             }
         };
         let store = built.map_err(|cause| invalid(&cause.to_string()))?;
-        ObjectStorage::new(store, prefix, options)
+        ObjectStorage::named(&format!("{scheme}://{bucket}"), store, prefix, options)
     }
 }

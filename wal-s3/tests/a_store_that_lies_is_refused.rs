@@ -57,6 +57,10 @@ fn a_prefix_with_something_else_in_it_is_named() {
     let refused = refusal(store);
     assert!(refused.contains(foreign.as_ref()), "{refused}");
     assert!(refused.contains("something else"), "{refused}");
+    assert!(
+        refused.contains("opening the log at InMemory/log: "),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -43,6 +43,8 @@ fn whatever_fails_at_an_open_is_said_in_one_line_and_soon() {
             "{said:?} is not said by: {refused}"
         );
         assert_eq!(refused.lines().count(), 1, "{refused}");
+        let named = refused.contains("opening the log at SimStore(process 0)/log: ");
+        assert!(named && !refused.contains("probe"), "{refused}");
     }
 }
 

@@ -44,7 +44,10 @@ pub(super) struct Place {
 
 /// Reads what the storage lists, as far as `newest`.
 pub(super) fn find(storage: &Arc<dyn Storage>, newest: Option<SegmentId>) -> Result<Vec<Place>> {
-    let mut listed = block_on(storage.list())?;
+    let mut listed = block_on(match newest {
+        Some(_) => storage.list(), // it is open
+        None => storage.list_damaged(),
+    })?;
     listed.retain(|meta| newest.is_none_or(|newest| meta.id <= newest));
     let align = u64::from(storage.limits().align.max(1));
     let mut places: Vec<Place> = listed

@@ -1,6 +1,10 @@
 //! A store that cannot be reached or used is an error of the open: one line, in seconds, that says
 //! what is wrong.
 
+#[cfg(feature = "aws")]
+use std::io::{BufRead, BufReader, Read, Write};
+#[cfg(feature = "aws")]
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use wal_core::Wal;
@@ -17,6 +21,8 @@ fn refused(url: &str, environment: &[(&str, &str)], said: &[&str]) -> Duration {
     let took = begun.elapsed();
     println!("{:.1} s: {refused}", took.as_secs_f32());
     assert_eq!(refused.lines().count(), 1, "one line: {refused}");
+    let named = refused.contains(&format!("opening the log at {url}: "));
+    assert!(named && !refused.contains("probe"), "{refused}");
     let lower = refused.to_lowercase();
     let fits = said.iter().any(|said| lower.contains(said));
     assert!(fits, "none of {said:?} is in: {refused}");
@@ -36,6 +42,17 @@ fn an_open_works() {
     assert_eq!(open_with(&super::place("good"), &[]), "opened");
 }
 
+/// Only on servers that are known not to be fit.
+#[test]
+#[ignore = "needs a server: scripts/s3-tests.sh"]
+fn an_unfit_server_is_refused() {
+    if std::env::var_os("WAL_S3_UNFIT").is_none() {
+        println!("left out: this server is fit");
+        return;
+    }
+    refused(&super::place("log"), &[], &["create-if-absent"]);
+}
+
 #[test]
 #[cfg(feature = "aws")]
 #[ignore = "is about real servers: scripts/s3-tests.sh"]
@@ -51,6 +68,50 @@ fn a_wrong_endpoint_is_named() {
         ];
         refused("s3://bucket/log", &environment, &[said]);
     }
+}
+
+/// Stands in for a store whose clock is another: moto and versitygw do not look at it.
+#[test]
+#[cfg(feature = "aws")]
+#[ignore = "is about clients of real servers: scripts/s3-tests.sh"]
+fn a_clock_that_is_wrong_is_named() {
+    const BODY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>\n\
+        <Code>RequestTimeTooSkewed</Code>\n<Message>The difference between the request time and the \
+        current time is too large.</Message></Error>";
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", server.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in server.incoming().flatten() {
+            std::thread::spawn(move || refuse_all(stream, BODY));
+        }
+    });
+    let environment = [
+        ("AWS_ENDPOINT_URL", endpoint.as_str()),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+    ];
+    let took = refused("s3://bucket/log", &environment, &["clocks of this machine"]);
+    assert!(took < Duration::from_secs(5), "that took {took:?}");
+}
+
+/// Answers one request of a connection, with 403, and closes it.
+#[cfg(feature = "aws")]
+fn refuse_all(mut stream: TcpStream, body: &str) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let (mut line, mut length) = (String::new(), 0);
+    while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+        if let Some(said) = line.to_lowercase().strip_prefix("content-length:") {
+            length = said.trim().parse().unwrap_or(0);
+        }
+        line.clear();
+    }
+    let _ = std::io::copy(&mut reader.take(length), &mut std::io::sink());
+    let head = format!(
+        "HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    let _ = stream.write_all(format!("{head}{body}").as_bytes());
 }
 
 #[test]
