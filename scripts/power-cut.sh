@@ -3,7 +3,7 @@
 # loses what was not flushed. See wal-fs/tests/survives_a_power_cut.
 #
 # Usage: power-cut.sh [LIVES]     how often the machine is started and killed (default 5)
-# WAL_POWER_SEED (default: the time), WAL_POWER_MILLIS: how long it works at most (default 2000),
+# WAL_POWER_SEED (default: the time), WAL_POWER_APPENDS: when it is killed at the latest (default 200),
 # WAL_POWER_ACCEL: kvm where that works (default tcg, an emulation).
 # WAL_PLANTED: the name of a planted bug, which is to be found.
 # Linux on x86-64, root (it mounts), Debian's kernel and its packages qemu-system-x86,
@@ -37,7 +37,7 @@ program=$(cargo test --release --locked --no-run -p wal-fs --test survives_a_pow
   tee /dev/stderr | sed -n 's/.*Executable .* (\(.*\))$/\1/p')
 root=$machine/root
 rm -rf "$root"
-mkdir -p "$root"/{dev,disk,modules}
+mkdir -p "$root"/{dev,proc,disk,modules}
 cp "$(command -v busybox)" "$root/busybox"
 strip -o "$root/program" "$program"
 ldd "$program" | grep -oE '/[^ ]+' | while read -r library; do
@@ -49,6 +49,10 @@ done
 cat >"$root/init" <<END
 #!/busybox sh
 /busybox mount -t devtmpfs none /dev
+/busybox mount -t proc none /proc
+# What nobody synced is soon on its way to the disk, in any order.
+echo 1 >/proc/sys/vm/dirty_writeback_centisecs
+echo 1 >/proc/sys/vm/dirty_expire_centisecs
 for module in $modules; do /busybox insmod /modules/\$module.ko; done
 /busybox mount -t ext4 /dev/vda /disk
 WAL_POWER_PORT=/dev/vport0p1 RUST_BACKTRACE=1 /program --exact what_was_acknowledged_survives_a_power_cut --ignored --nocapture

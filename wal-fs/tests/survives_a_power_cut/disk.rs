@@ -37,12 +37,27 @@ pub(crate) enum Entry {
     Flush,
 }
 
+impl Entry {
+    fn is_flush(&self) -> bool {
+        matches!(self, Entry::Flush)
+    }
+}
+
 /// The entries, and how long the log was before each of them.
 pub(crate) struct Log(Vec<(u64, Entry)>);
 
 impl Log {
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Where the power may go: anywhere, or where a flush was about to come.
+    pub(crate) fn place(&self, random: &mut Random) -> usize {
+        let place = random.up_to(self.len());
+        let to_flush = self.0[place..]
+            .iter()
+            .position(|(_, entry)| entry.is_flush());
+        place + to_flush.filter(|_| random.up_to(2) == 0).unwrap_or(0)
     }
 
     /// How long the log was when it had so many entries.
@@ -134,8 +149,8 @@ impl Disk {
     /// the disk had happened to store: all, nothing, some, or some in part.
     pub(crate) fn cut(&self, log: &Log, place: usize, random: &mut Random) -> Cut {
         let entries = &log.0[..place];
-        let is_flush = |(_, entry): &(u64, Entry)| matches!(entry, Entry::Flush);
-        let flushed = entries.iter().rposition(is_flush).unwrap_or(0);
+        let flushed = entries.iter().rposition(|(_, entry)| entry.is_flush());
+        let flushed = flushed.unwrap_or(0);
         let mut cut = Cut {
             contents: self.contents.clone(),
             lost: 0,

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::disk::Disk;
 use super::promises::Said;
@@ -17,7 +17,7 @@ pub(crate) struct Machine {
     console: std::path::PathBuf,
 }
 
-/// An emulated machine that has not come up by then never will.
+/// An emulated machine that says nothing for so long never will.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Machine {
@@ -105,25 +105,18 @@ impl Machine {
         }
     }
 
-    /// Lets the machine work for so long once it is up, and kills it. All that it said.
-    pub(crate) fn kill_after(mut self, millis: usize) -> Vec<Said> {
+    /// Lets the machine work until so many appends were acknowledged, and kills it. All that it said.
+    pub(crate) fn kill_after(mut self, appends: usize) -> Vec<Said> {
         let mut all = Vec::new();
-        match self.said.recv_timeout(PATIENCE) {
-            Ok(first) => all.push(first),
-            Err(_) => self.gone("never came up"),
-        }
-        let until = Instant::now() + Duration::from_millis(millis as u64);
-        loop {
-            match self
-                .said
-                .recv_timeout(until.saturating_duration_since(Instant::now()))
-            {
-                Ok(said) => all.push(said),
-                Err(RecvTimeoutError::Timeout) => break,
+        let mut acknowledged = 0;
+        while all.is_empty() || acknowledged < appends {
+            match self.said.recv_timeout(PATIENCE) {
+                Ok(said) => {
+                    acknowledged += usize::from(said.is_an_acknowledgement());
+                    all.push(said);
+                }
+                Err(RecvTimeoutError::Timeout) => self.gone("does nothing"),
                 Err(RecvTimeoutError::Disconnected) => self.gone("stopped by itself"),
-            }
-            if Instant::now() >= until {
-                break;
             }
         }
         self.qemu.kill().unwrap();

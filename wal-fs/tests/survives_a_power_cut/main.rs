@@ -41,14 +41,14 @@ fn what_was_acknowledged_survives_a_power_cut() {
     let (mut cuts, mut lost, mut acknowledged) = (0, 0, 0);
     for life in 1..=setting("WAL_POWER_ROUNDS", 5) {
         let machine = Machine::start(&parts, &disk, life);
-        let said = machine.kill_after(random.up_to(setting("WAL_POWER_MILLIS", 2000)));
+        let said = machine.kill_after(random.up_to(setting("WAL_POWER_APPENDS", 200)));
         acknowledged += said
             .iter()
             .filter(|said| said.is_an_acknowledgement())
             .count();
 
         let log = disk.read_log();
-        let mut places: Vec<_> = (1..CUTS).map(|_| random.up_to(log.len())).collect();
+        let mut places: Vec<_> = (1..CUTS).map(|_| log.place(&mut random)).collect();
         places.push(log.len()); // where it really was killed
         // One of the disks is the next life's. Nobody has recovered the log on it yet.
         let next = random.up_to(CUTS);
