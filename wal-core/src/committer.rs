@@ -330,7 +330,7 @@ impl Committer {
         if let Some(unsealed) = self
             .unsealed
             .as_ref()
-            .filter(|_| self.limits.in_flight == 1)
+            .filter(|_| self.limits.in_flight == 1 && !planted("acknowledged-before-the-seal"))
         {
             reached = (unsealed.end, unsealed.chain);
         }
@@ -516,7 +516,7 @@ impl Committer {
             begins: at.offset == 0,
             // A seal stands before the newest segment, where an open need not look.
             released: match kind {
-                Kind::Seal => Lsn::ZERO,
+                Kind::Seal if !planted("release-noted-by-a-seal") => Lsn::ZERO,
                 _ => self.released,
             },
             stored: false,

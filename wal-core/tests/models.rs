@@ -163,6 +163,27 @@ fn rewinds_truncations_and_holds_leave_nobody_waiting() {
     });
 }
 
+/// A release beside an append that begins a segment: what is deleted may be missing at an open.
+#[test]
+fn releases_meet_appends_that_begin_a_segment() {
+    check(|| {
+        let disk = SimStorage::new(1);
+        let wal = open(&disk);
+        for _ in 0..3 {
+            wal.commit(vec![1; 30_000]).unwrap();
+        }
+        let (one, two) = (wal.clone(), wal.clone());
+        let writer = thread::spawn(move || drop(one.commit(vec![2; 30_000]).unwrap()));
+        let releaser = thread::spawn(move || two.release(two.durable()).unwrap());
+        writer.join().unwrap();
+        releaser.join().unwrap();
+        thread::yield_now();
+        disk.crash();
+        drop(wal);
+        assert_eq!(Wal::open(disk, options()).unwrap().1.end, Lsn::new(4));
+    });
+}
+
 /// A tail sees every record and ends with the log.
 #[test]
 fn a_tail_is_woken_for_each_record_and_for_the_end() {
