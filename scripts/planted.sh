@@ -159,6 +159,8 @@ look_for_all() { # SECONDS BUG...
     fi
   done
 }
+limits=$limit
+[ "$again" -eq 0 ] || limits="$limit s, and once more $again"
 look_for_all "$limit" "${bugs[@]}"
 if [ "$again" -gt 0 ] && [ ${#late[@]} -gt 0 ]; then
   echo "once more, for at most $again s each: ${#late[@]}"
@@ -182,7 +184,7 @@ if [ -n "$write" ]; then
     echo "Made by \`scripts/planted.sh --write\`: do not edit. Each bug is compiled in with"
     echo "\`--cfg wal_planted\`, switched on by itself, and counts as found when a suite fails that looks"
     echo "for any bug and names none. The time is that of all suites tried before, and of this one,"
-    echo "with at most $limit s for all. The lists are \`scripts/planted/bugs\` and \`scripts/planted/suites\`."
+    echo "with at most $limits s for all. The lists are \`scripts/planted/bugs\` and \`scripts/planted/suites\`."
     echo
     echo "| guarantee | found by | planted bug | what it does | time to find |"
     echo "|---|---|---|---|---|"
