@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Cuts the power of a virtual machine that appends to a log: a real kernel, a real ext4, a disk that
+# Cuts the power of a virtual machine that appends to a log: a real kernel, a real file system, a disk that
 # loses what was not flushed. See wal-fs/tests/survives_a_power_cut.
 #
 # Usage: power-cut.sh [LIVES]     how often the machine is started and killed (default 5)
 # WAL_POWER_SEED (default: the time), WAL_POWER_APPENDS: when it is killed at the latest (default 200),
 # WAL_POWER_ACCEL: kvm where that works (default tcg, an emulation).
+# WAL_POWER_FS: ext4 (default), or xfs with xfsprogs.
 # WAL_PLANTED: the name of a planted bug, which is to be found.
 # Linux on x86-64, root (it mounts), Debian's kernel and its packages qemu-system-x86,
 # busybox-static, e2fsprogs; fails, never skips, without them.
@@ -13,9 +14,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 lives=${1:-5}
 case "$lives" in
-  *[!0-9]*) sed -n '2,10s/^# \{0,1\}//p' "$0"; [ "$lives" = --help ] && exit 0; exit 2 ;;
+  *[!0-9]*) sed -n '2,11s/^# \{0,1\}//p' "$0"; [ "$lives" = --help ] && exit 0; exit 2 ;;
 esac
-for program in qemu-system-x86_64 busybox mkfs.ext4 dpkg; do
+file_system=${WAL_POWER_FS:-ext4}
+for program in qemu-system-x86_64 busybox "mkfs.$file_system" dpkg; do
   command -v "$program" >/dev/null || { echo "$program is missing" >&2; exit 1; }
 done
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
@@ -25,6 +27,7 @@ mkdir -p "$machine"
 
 # The kernel, and the modules that it needs for its disk and for the line to here.
 modules="virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk virtio_console"
+[ "$file_system" != xfs ] || modules+=" libcrc32c xfs"
 if [ ! -e "$machine/kernel" ]; then
   package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-.*\)/\1/p' | head -n 1)
   (cd "$machine" && apt-get download -q "$package" && dpkg -x "$package"_*.deb unpacked && rm "$package"_*.deb)
@@ -54,7 +57,7 @@ cat >"$root/init" <<END
 echo 1 >/proc/sys/vm/dirty_writeback_centisecs
 echo 1 >/proc/sys/vm/dirty_expire_centisecs
 for module in $modules; do /busybox insmod /modules/\$module.ko; done
-/busybox mount -t ext4 /dev/vda /disk
+/busybox mount -t \$WAL_POWER_FS /dev/vda /disk
 WAL_POWER_PORT=/dev/vport0p1 RUST_BACKTRACE=1 /program --exact what_was_acknowledged_survives_a_power_cut --ignored --nocapture
 /busybox poweroff -f
 END

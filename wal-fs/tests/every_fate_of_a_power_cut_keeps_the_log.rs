@@ -8,7 +8,7 @@ use support::{BOTH, append_more, seeds, struck};
 use wal_fs::sim::Fault;
 
 /// Disks that are tried for each call.
-const FATES: u64 = 8;
+const FATES: u64 = if cfg!(debug_assertions) { 3 } else { 8 };
 
 #[test]
 fn at_every_call() {

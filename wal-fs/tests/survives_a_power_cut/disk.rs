@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const BYTES: u64 = 48 << 20;
+const BYTES: u64 = 64 << 20;
 const SECTOR: usize = 512;
 const FLUSH: u64 = 1;
 
@@ -80,11 +80,12 @@ impl Disk {
         };
         let file = std::fs::File::create(disk.file()).unwrap();
         file.set_len(BYTES).unwrap();
-        super::run(
-            Command::new("mkfs.ext4")
-                .args(["-q", "-F"])
-                .arg(disk.file()),
-        );
+        let mut make = Command::new(format!("mkfs.{}", super::file_system()));
+        match super::file_system().as_str() {
+            "xfs" => make.args(["-q", "-f", "--unsupported"]), // so small a one is
+            _ => make.args(["-q", "-F"]),
+        };
+        super::run(make.arg(disk.file()));
         Self {
             contents: std::fs::read(disk.file()).unwrap(),
             ..disk

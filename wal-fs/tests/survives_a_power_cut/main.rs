@@ -27,6 +27,10 @@ fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
         .unwrap_or(default)
 }
 
+fn file_system() -> String {
+    setting("WAL_POWER_FS", "ext4".to_owned())
+}
+
 #[test]
 #[ignore = "needs the virtual machine that scripts/power-cut.sh makes"]
 fn what_was_acknowledged_survives_a_power_cut() {
