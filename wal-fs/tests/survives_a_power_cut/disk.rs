@@ -92,6 +92,10 @@ impl Disk {
         }
     }
 
+    pub(crate) fn work(&self) -> &Path {
+        &self.work
+    }
+
     pub(crate) fn file(&self) -> PathBuf {
         self.work.join("disk")
     }
@@ -168,6 +172,7 @@ impl Disk {
                 1 => 0..0,
                 _ if random.up_to(2) == 0 => 0..0,
                 2 => 0..whole,
+                _ if random.up_to(2) == 0 => 0..random.up_to(whole),
                 _ => random.up_to(whole)..whole,
             };
             cut.lost += usize::from(sectors.len() < whole);

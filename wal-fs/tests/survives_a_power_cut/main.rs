@@ -46,10 +46,8 @@ fn what_was_acknowledged_survives_a_power_cut() {
     for life in 1..=setting("WAL_POWER_ROUNDS", 5) {
         let machine = Machine::start(&parts, &disk, life);
         let said = machine.kill_after(random.up_to(setting("WAL_POWER_APPENDS", 200)));
-        acknowledged += said
-            .iter()
-            .filter(|said| said.is_an_acknowledgement())
-            .count();
+        let told = said.iter().filter(|said| said.is_an_acknowledgement());
+        acknowledged += told.count();
 
         let log = disk.read_log();
         let mut places: Vec<_> = (1..CUTS).map(|_| log.place(&mut random)).collect();
@@ -62,22 +60,7 @@ fn what_was_acknowledged_survives_a_power_cut() {
             let kept = promises.and(&said, &log, place);
             cuts += 1;
             lost += cut.lost;
-            disk.write("cut", &cut.contents);
-            let checked = std::panic::catch_unwind(|| {
-                let disk = Mounted::new(work.path());
-                kept.check(&disk.log(), life);
-            });
-            if let Err(panic) = checked {
-                disk.write("cut", &cut.contents);
-                let kept = parts.join("failed.image");
-                std::fs::copy(work.path().join("cut"), &kept).unwrap();
-                eprintln!(
-                    "life {life}, cut at {place} of {}: {}",
-                    log.len(),
-                    kept.display()
-                );
-                std::panic::resume_unwind(panic);
-            }
+            look_at(&disk, &cut.contents, &kept, life, &parts);
             if n == next {
                 chosen = Some((cut.contents, kept));
             }
@@ -89,6 +72,21 @@ fn what_was_acknowledged_survives_a_power_cut() {
     }
     println!("{cuts} power cuts took {lost} writes; {acknowledged} appends were acknowledged");
     assert!(acknowledged > 0, "the machine never got to work");
+}
+
+/// Mounts this, and checks the log on it; keeps what fails.
+fn look_at(disk: &Disk, contents: &[u8], kept: &Promises, life: u64, parts: &Path) {
+    disk.write("cut", contents);
+    let checked = std::panic::catch_unwind(|| {
+        let disk = Mounted::new(disk.work());
+        kept.check(&disk.log(), life);
+    });
+    if let Err(panic) = checked {
+        let failed = parts.join("failed.image");
+        std::fs::write(&failed, contents).unwrap();
+        eprintln!("life {life}: {}", failed.display());
+        std::panic::resume_unwind(panic);
+    }
 }
 
 /// The rebuilt disk's file system, mounted until this is dropped.
