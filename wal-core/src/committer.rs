@@ -358,7 +358,8 @@ impl Committer {
     pub(crate) fn synced(&mut self) {
         let mut reached = (self.written, self.written_chain);
         let unsealed = self.unsealed.as_ref();
-        if let Some(unsealed) = unsealed.filter(|_| self.limits.in_flight == 1) {
+        let early = self.limits.in_flight > 1 || planted("acknowledged-before-the-seal");
+        if let Some(unsealed) = unsealed.filter(|_| !early) {
             reached = unsealed.left_at.unwrap_or((unsealed.end, unsealed.chain));
         }
         if reached.0 > self.durable {
@@ -543,7 +544,7 @@ impl Committer {
             begins: at.offset == 0,
             // A seal stands before the newest segment, where an open need not look.
             released: match kind {
-                Kind::Seal => Lsn::ZERO,
+                Kind::Seal if !planted("release-noted-by-a-seal") => Lsn::ZERO,
                 _ => self.released,
             },
             stored: false,

@@ -41,7 +41,7 @@ mod real {
     use std::ops::{Deref, DerefMut};
     use std::time::Instant;
 
-    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use shuttle::sync::atomic::{AtomicU32, AtomicU64, Ordering};
     pub(crate) use shuttle::thread::{Builder, JoinHandle, Thread, current, park, park_timeout};
 
     #[derive(Default)]

@@ -412,6 +412,30 @@ fn what_recovery_has_copied_is_read_from_either_place() {
 }
 
 #[test]
+fn verify_reports_what_readers_cannot_read_though_the_original_is_intact() {
+    for (frame, offset) in (1..3).flat_map(|frame| [(frame, 20), (frame, 95)]) {
+        let disk = copied_log();
+        let (wal, _) = Wal::open(disk.clone(), options()).unwrap();
+        assert_eq!(wal.verify().unwrap().damage, []);
+        assert!(disk.damage(SegmentId::new(2), 4096 * frame + offset, 1));
+        let mut reader = wal.reader(Lsn::ZERO).unwrap();
+        assert!(
+            reader.any(|record| record.is_err()),
+            "frame {frame} is read"
+        );
+        let damage = wal.verify().unwrap().damage;
+        assert_eq!(lost(&damage), [frame], "{damage:?}");
+        // Damage to the original alone costs no reader anything.
+        let disk = copied_log();
+        let (wal, _) = Wal::open(disk.clone(), options()).unwrap();
+        assert!(disk.damage(SegmentId::new(1), 4096 * (frame + 1) + offset, 1));
+        let mut reader = wal.reader(Lsn::ZERO).unwrap();
+        assert!(reader.all(|record| record.is_ok()), "frame {frame}");
+        assert_eq!(wal.verify().unwrap().damage, []);
+    }
+}
+
+#[test]
 fn the_last_records_are_missed_when_their_frame_is_damaged() {
     let disk = SimStorage::new(8);
     let (wal, _) = Wal::open(disk.clone(), options()).unwrap();

@@ -80,3 +80,45 @@ fn no_space_from_a_call_on() {
         }
     }
 }
+
+/// A segment's name that found no space is taken back; the next one may have the same number and
+/// another first LSN. A power cut never leaves both.
+fn taken_back(seed: u64, free: u64) -> bool {
+    let mut refused = false;
+    for at in 0.. {
+        let disk = SimDisk::new((seed << 32) + at, Metadata::Strict);
+        let mut oracle = Oracle::default();
+        let (wal, _) = open(&disk).unwrap();
+        for _ in 0..3 {
+            oracle.append(&wal, &[14_000], Durability::Durable);
+        }
+        disk.set_free(free);
+        for _ in 0..4 {
+            refused |= oracle.append(&wal, &[14_000], Durability::Durable) == Outcome::Full;
+        }
+        oracle.append(&wal, &[1], Durability::Durable);
+        disk.set_free(1 << 30);
+        disk.at(at, Fault::Crash);
+        for _ in 0..6 {
+            oracle.append(&wal, &[15_000], Durability::Durable);
+        }
+        if !disk.has_struck() {
+            break;
+        }
+        drop(wal);
+        drop(oracle.reopen(&disk, true));
+    }
+    refused
+}
+
+#[test]
+fn a_name_that_was_taken_back_does_not_come_back() {
+    for seed in seeds(4) {
+        let free = [0, 20_000, 80_000, 150_000];
+        let refused = free.map(|free| taken_back(seed, free));
+        assert!(
+            refused.contains(&true),
+            "there was space for all: {refused:?}"
+        );
+    }
+}

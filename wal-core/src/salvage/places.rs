@@ -42,7 +42,7 @@ pub(super) struct Place {
     pub(super) until: Lsn,
 }
 
-/// Reads what the storage lists, as far as `newest`.
+/// Reads what the storage lists, as far as `newest`, if that is known: then as readers do.
 pub(super) fn find(storage: &Arc<dyn Storage>, newest: Option<SegmentId>) -> Result<Vec<Place>> {
     let mut listed = block_on(match newest {
         Some(_) => storage.list(), // it is open
@@ -78,7 +78,7 @@ pub(super) fn find(storage: &Arc<dyn Storage>, newest: Option<SegmentId>) -> Res
         }
         before = place.first;
     }
-    bound(&mut places);
+    bound(&mut places, newest.is_none());
     Ok(places)
 }
 
@@ -94,8 +94,9 @@ fn main_log(places: &[Place]) -> Option<Identity> {
     most.map(|(log, _)| log)
 }
 
-/// Where each segment ends, and which of its records count, by what later ones say.
-fn bound(places: &mut [Place]) {
+/// Where each segment ends, and which of its records count, by what later ones say; of what
+/// recovery has copied the copy, or `either`.
+fn bound(places: &mut [Place], either: bool) {
     let mut order: Vec<usize> = (0..places.len()).collect();
     order.sort_by_key(|at| places.get(*at).map(|place| place.segment));
     let mut ends: BTreeMap<SegmentId, (u64, bool)> = BTreeMap::new();
@@ -124,9 +125,14 @@ fn bound(places: &mut [Place]) {
             }
             continue;
         };
-        // What recovery has copied is the same in both places.
-        later = later.min(header.copied_until.max(header.first));
-        let whole = header.copied_until <= header.first;
+        // What recovery has copied is the same in both places. Readers read the copy only.
+        let copied = if either {
+            header.copied_until
+        } else {
+            Lsn::ZERO
+        };
+        later = later.min(copied.max(header.first));
+        let whole = copied <= header.first;
         ends.entry(header.previous)
             .or_insert((header.previous_end, whole));
     }

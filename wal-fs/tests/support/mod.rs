@@ -183,6 +183,17 @@ impl Oracle {
         (self.durable, self.accepted) = (end, end);
     }
 
+    /// G4: a log that opens although something is gone has all that was acknowledged.
+    pub(crate) fn must_reach(&self, disk: &SimDisk, end: u64, harm: &str) {
+        if end < self.durable as u64 {
+            let promised = self.durable;
+            self.fail(
+                disk,
+                &format!("{end} of {promised} are there, and no error, after {harm}"),
+            );
+        }
+    }
+
     pub(crate) fn read(&self, disk: &SimDisk, wal: &Wal) {
         match self.read_until_error(disk, wal) {
             Ok(end) => assert_eq!(end, wal.durable().get(), "the reader stopped early"),
