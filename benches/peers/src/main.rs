@@ -9,6 +9,7 @@ mod device;
 mod floor;
 mod killed;
 mod measure;
+mod memory;
 mod peers;
 mod queue;
 mod report;
@@ -66,6 +67,11 @@ struct Cli {
     /// Do not measure; check with strace that what is acknowledged was synced and is found again.
     #[arg(long)]
     verify: bool,
+    /// Also measure memory: one more sample of each log in each case, in a process of its own.
+    #[arg(long)]
+    memory: bool,
+    #[arg(long, hide = true)]
+    child_case: Option<String>,
     #[arg(long, hide = true)]
     child: Option<String>,
     #[arg(long, hide = true, default_value_t = 1)]
@@ -81,6 +87,9 @@ fn names(names: impl Iterator<Item = &'static str>) -> clap::builder::PossibleVa
 fn main() -> Result<()> {
     let cli = Cli::parse();
     if let (Some(name), Some(dir)) = (&cli.child, &cli.dir) {
+        if let Some(case) = &cli.child_case {
+            return memory::child(case, name, dir, amount(&cli));
+        }
         return match cli.child_bytes {
             Some(bytes) => killed::child(name, bytes, dir),
             None => verify::child(name, cli.child_threads, dir),
@@ -103,8 +112,15 @@ fn main() -> Result<()> {
     Ok(fresh.close()?)
 }
 
+fn amount(cli: &Cli) -> &'static Amount {
+    if cli.quick {
+        &cases::QUICK
+    } else {
+        &cases::FULL
+    }
+}
+
 fn measure_all(cli: &Cli, dir: &Path) -> Result<Report> {
-    let amount = if cli.quick { cases::QUICK } else { cases::FULL };
     let wanted = |names: &[String], name: &str| names.is_empty() || names.iter().any(|n| n == name);
     let logs: Vec<&Peer> = peers::ALL
         .iter()
@@ -142,7 +158,7 @@ fn measure_all(cli: &Cli, dir: &Path) -> Result<Report> {
         .iter()
         .filter(|case| wanted(&cli.cases, case.name))
     {
-        let outcome = measure_case(case, &logs, dir, &amount, cli.rounds)?;
+        let outcome = measure_case(case, &logs, dir, cli)?;
         outcome.print();
         report.cases.push(outcome);
     }
@@ -152,19 +168,16 @@ fn measure_all(cli: &Cli, dir: &Path) -> Result<Report> {
     println!(
         "CPU s/GiB: of the whole process, warm-up included; in replay with opening\n\
          device B/B: bytes that reached the block device per byte of payload, zeroing ahead and \
-         the file system's journal included; other writers on the device count, too"
+         the file system's journal included; other writers on the device count, too\n\
+         MiB: by which the resident memory of a process grew at most that took one sample of \
+         this log alone (--memory); the floors' rows show what the harness itself needs"
     );
     Ok(report)
 }
 
 /// Measures every log once per round, beginning with another one each time.
-fn measure_case(
-    case: &Case,
-    logs: &[&'static Peer],
-    dir: &Path,
-    amount: &Amount,
-    rounds: usize,
-) -> Result<Outcome> {
+fn measure_case(case: &Case, logs: &[&'static Peer], dir: &Path, cli: &Cli) -> Result<Outcome> {
+    let (amount, rounds) = (amount(cli), cli.rounds);
     let kept = case.work.prepared();
     let mut left_out = Vec::new();
     let mut running: Vec<(&Peer, Samples)> = Vec::new();
@@ -189,6 +202,7 @@ fn measure_case(
             name: peer.name,
             note,
             rounds: Vec::with_capacity(rounds),
+            memory: None,
         };
         running.push((peer, samples));
     }
@@ -222,6 +236,18 @@ fn measure_case(
         for (index, error) in failed {
             let (peer, _) = running.remove(index);
             left_out.push((peer.name, error));
+        }
+    }
+    for (peer, samples) in running.iter_mut().filter(|_| cli.memory) {
+        eprintln!("{}: memory of {}", case.name, peer.name);
+        let place = place(dir, peer);
+        if kept.is_none() {
+            std::fs::create_dir(&place)?;
+        }
+        // Whoever fails here has its figures, but for this one.
+        samples.memory = memory::of(case, peer, &place, cli.quick).ok();
+        if kept.is_none() {
+            std::fs::remove_dir_all(&place)?;
         }
     }
     if kept.is_some() {

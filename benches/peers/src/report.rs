@@ -45,6 +45,7 @@ pub(crate) struct Row {
     syncs_per_append: Option<f64>,
     cpu_s_per_gib: Option<f64>,
     device_bytes_per_byte: Option<f64>,
+    memory_mib: Option<f64>,
     note: &'static str,
 }
 
@@ -76,6 +77,8 @@ pub(crate) struct Samples {
     pub(crate) name: &'static str,
     pub(crate) note: &'static str,
     pub(crate) rounds: Vec<Sample>,
+    /// MiB that a process with this log alone needs.
+    pub(crate) memory: Option<f64>,
 }
 
 impl Outcome {
@@ -134,6 +137,7 @@ impl Outcome {
             "syncs/append",
             "CPU s/GiB",
             "device B/B",
+            "MiB",
         ]);
         for row in &self.rows {
             let optional = |value: Option<f64>| value.map_or("-".into(), number);
@@ -161,6 +165,7 @@ impl Outcome {
                 optional(row.syncs_per_append),
                 optional(row.cpu_s_per_gib),
                 optional(row.device_bytes_per_byte),
+                optional(row.memory_mib),
             ]);
         }
         for column in table.column_iter_mut().skip(1) {
@@ -214,6 +219,7 @@ impl Row {
             syncs_per_append: median_of(|sample| sample.syncs_per_append),
             cpu_s_per_gib: median_of(|sample| sample.cpu),
             device_bytes_per_byte: median_of(|sample| sample.device),
+            memory_mib: samples.memory,
             note: samples.note,
         })
     }
