@@ -36,6 +36,9 @@ pub(crate) const LAZY_BYTES: u64 = 256 << 10;
 /// So much made durable by one barrier is attested at once.
 const MARK_BYTES: u64 = 4 << 20;
 
+/// How long a release waits to be noted by a frame that comes anyway, before a mark notes it.
+const RELEASE_WAIT: Duration = Duration::from_millis(1);
+
 /// How soon a mark that found no space is tried again.
 const RETRY_FULL: Duration = Duration::from_secs(1);
 
@@ -152,7 +155,7 @@ impl Driver {
             let mut state = shared.state.lock();
             let reached = match until {
                 Some(until) => shared.durable() >= until,
-                None => state.heir.is_some() && !state.closing && !self.is_busy(),
+                None => state.heir.is_some() && !state.closing && self.flights.is_empty(),
             };
             if reached || state.failure.is_some() {
                 state.closed |= state.closing && state.failure.is_some();
@@ -161,6 +164,13 @@ impl Driver {
             if !self.due.is_empty() {
                 drop(state);
                 shared.wake(std::mem::take(&mut self.due));
+                continue;
+            }
+            // Writes that are done at once never wait for news; a deletion has some all the same.
+            if self.deletion.is_some() && std::mem::take(&mut state.flight_woken) {
+                drop(state);
+                self.poll_flights(shared);
+                self.poll_deletion(shared);
                 continue;
             }
             match self.next_step(shared, &mut state) {
@@ -271,11 +281,12 @@ impl Driver {
         {
             return step;
         }
-        if self.is_busy() {
+        if !self.flights.is_empty() {
             let paced = self.lingers_until(shared, state);
             return Step::Await(paced.filter(|_| self.committer.has_room()));
         }
         // Nothing is under way and nothing is queued that may be written yet.
+        let mut release_at = None;
         if state.queue.is_empty() {
             if state.sync_to.max(self.must_sync(state)) > self.committer.durable() {
                 return Step::Sync;
@@ -284,9 +295,15 @@ impl Driver {
             // that is missing without such a note is damage (G4).
             self.full_until = self.full_until.filter(|at| *at > Instant::now());
             let wanted = self.deletable(state, state.retention.floor());
-            if wanted.is_some() && self.full_until.is_none() {
+            let noted_by = self.active.filter(|_| wanted.is_some() && !state.closing);
+            release_at = noted_by.map(|active| active + RELEASE_WAIT);
+            release_at = release_at.filter(|at| *at > Instant::now());
+            if wanted.is_some() && self.full_until.is_none() && release_at.is_none() {
                 let mark = self.committer.mark(Kind::Mark, Sync::Yes, now_micros());
                 return Step::Write(Box::new(mark));
+            }
+            if state.closing && self.deletion.is_some() {
+                return Step::Await(None);
             }
             if state.closing {
                 return self.close_step();
@@ -299,7 +316,8 @@ impl Driver {
         if queued.is_some() && shared.storage.limits().in_flight > 1 {
             return Step::Await(queued); // without being woken by each who comes
         }
-        Step::Idle(earliest(earliest(queued, quiet), self.full_until))
+        let marks = earliest(quiet, earliest(release_at, self.full_until));
+        Step::Idle(earliest(queued, marks))
     }
 
     /// The next frame, if there is anything to be written now.

@@ -448,7 +448,7 @@ fn drive_or_join<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>, until
             let driven = driver.run(shared, Some(until));
             let state = driven.state;
             let synced = state.sync_to <= shared.durable();
-            let quiet = state.queue.is_empty() && state.timed && synced;
+            let quiet = state.queue.is_empty() && state.timed && synced && !state.flight_woken;
             if !quiet || state.closing || state.heir.is_some() || !state.requests.is_empty() {
                 shared.hand_over(&state);
             }

@@ -1,4 +1,4 @@
-//! What a commit must not wait for: filling spares, unlinking files. One job after the other,
+//! What a commit must not wait for: filling spares, letting go of old segments. One job after the other,
 //! on a thread that lives while there are jobs.
 
 use std::collections::VecDeque;
@@ -65,8 +65,8 @@ impl Background {
         match self.system.spawn(Box::new(move || work(&queue))) {
             // The thread before has nothing to do any more: it need not be waited for.
             Ok(thread) => *self.thread.lock() = thread,
-            // No thread to be had: the next job tries again.
-            Err(_) => self.queue.lock().running = false,
+            // No thread to be had: better late than never.
+            Err(_) => work(&self.queue),
         }
     }
 

@@ -42,8 +42,9 @@ pub(crate) struct Spares {
     background: Background,
 }
 
+/// What the writer and the work in the background have in common.
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     system: Arc<dyn FileSystem>,
     directory: PathBuf,
     state: Mutex<State>,
@@ -168,48 +169,14 @@ impl Spares {
         }
     }
 
-    /// Takes the segment at `path` out of the log: as a spare, or under a name from which it is
-    /// unlinked later. That is to be made durable, and then reported to [`Spares::retired`].
-    pub(crate) fn retire(&self, path: &Path) -> io::Result<Retired> {
-        let system = &self.shared.system;
-        if let Some(spare) = self.wanted(path) {
-            let name = self.shared.directory.join(spare.name);
-            match system.rename(path, &name) {
-                Err(cause) if is_full(&cause) => self.shared.unclaim(spare.name),
-                renamed => return renamed.map(|()| Retired::Spare(spare.name, spare.bytes)),
-            }
-        }
-        let mut gone = path.as_os_str().to_owned();
-        gone.push(GONE);
-        let gone = PathBuf::from(gone);
-        match system.rename(path, &gone) {
-            // No room for a longer name: space must come back all the same (G7).
-            Err(cause) if is_full(&cause) => system.remove(path).map(|()| Retired::Removed),
-            renamed => renamed.map(|()| Retired::Gone(gone)),
-        }
+    /// What deletions need.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
-    /// The old name is durably gone: the file may be used again, or unlinked.
-    pub(crate) fn retired(&self, retired: Retired) {
-        match retired {
-            Retired::Spare(name, bytes) => {
-                let mut state = self.shared.state.lock();
-                state.ready.push(Ready { name, bytes });
-            }
-            Retired::Gone(path) => self.remove_later(path),
-            Retired::Removed => {}
-        }
-    }
-
-    /// The spare that this segment could become.
-    fn wanted(&self, path: &Path) -> Option<Ready> {
-        let bytes = self.segment_bytes();
-        let found = self.shared.system.stat(path).ok()?;
-        if bytes == 0 || found != (Kind::File, bytes) {
-            return None;
-        }
-        let name = self.shared.claim()?;
-        Some(Ready { name, bytes })
+    /// Where they are done.
+    pub(crate) fn background(&self) -> &Background {
+        &self.background
     }
 
     /// Begins to prepare a spare, unless there is one or one is being prepared.
@@ -256,6 +223,50 @@ impl Spares {
 }
 
 impl Shared {
+    /// Takes the segment at `path` out of the log: as a spare, or under a name from which it is
+    /// unlinked later. That is to be made durable, and then reported to [`Shared::retired`].
+    pub(crate) fn retire(&self, path: &Path) -> io::Result<Retired> {
+        if let Some(spare) = self.wanted(path) {
+            let name = self.directory.join(spare.name);
+            match self.system.rename(path, &name) {
+                Err(cause) if is_full(&cause) => self.unclaim(spare.name),
+                renamed => return renamed.map(|()| Retired::Spare(spare.name, spare.bytes)),
+            }
+        }
+        let mut gone = path.as_os_str().to_owned();
+        gone.push(GONE);
+        let gone = PathBuf::from(gone);
+        match self.system.rename(path, &gone) {
+            // No room for a longer name: space must come back all the same (G7).
+            Err(cause) if is_full(&cause) => self.system.remove(path).map(|()| Retired::Removed),
+            renamed => renamed.map(|()| Retired::Gone(gone)),
+        }
+    }
+
+    /// The old name is durably gone: the file may be used again, or unlinked.
+    pub(crate) fn retired(&self, retired: Retired) {
+        match retired {
+            Retired::Spare(name, bytes) => {
+                let mut state = self.state.lock();
+                state.ready.push(Ready { name, bytes });
+            }
+            // What is left is found, and removed, by the next writer.
+            Retired::Gone(path) => drop(self.system.remove(&path)),
+            Retired::Removed => {}
+        }
+    }
+
+    /// The spare that this segment could become.
+    fn wanted(&self, path: &Path) -> Option<Ready> {
+        let bytes = self.state.lock().bytes;
+        let found = self.system.stat(path).ok()?;
+        if bytes == 0 || found != (Kind::File, bytes) {
+            return None;
+        }
+        let name = self.claim()?;
+        Some(Ready { name, bytes })
+    }
+
     /// Makes sure that what stands there is no segment; its length.
     fn blank(&self, path: &Path) -> io::Result<u64> {
         let file = self.system.open(path, Access::Write)?;

@@ -24,6 +24,7 @@ use crate::rhythm::Rhythm;
 use crate::segment_file::SegmentFile;
 use crate::spare::{self, Spares};
 
+mod deleting;
 mod writing;
 
 /// Frames start on blocks of this size, so that no acknowledged block is ever rewritten.
@@ -47,10 +48,10 @@ pub struct FileStorage {
     spares: Spares,
     lock: Mutex<Option<Lock>>,
     /// All segments whose names are known. Whoever holds the lock knows them all.
-    names: Mutex<BTreeMap<SegmentId, Lsn>>,
+    names: Names,
     writing: Mutex<Writing>,
     reserve: Reserve,
-    reading: Handles,
+    reading: Arc<Handles>,
 }
 
 /// What the writer has open.
@@ -69,6 +70,9 @@ struct Writing {
 }
 
 type Outcome<T> = Result<T, StorageError>;
+
+/// The segments that there are, and where each begins.
+type Names = Arc<Mutex<BTreeMap<SegmentId, Lsn>>>;
 
 impl FileStorage {
     /// The log in this directory, which is created if it does not exist. Takes no lock yet:
@@ -94,10 +98,10 @@ impl FileStorage {
             directory: directory.to_owned(),
             spares: Spares::new(&system, directory),
             lock: Mutex::new(None),
-            names: Mutex::default(),
+            names: Arc::default(),
             writing: Mutex::default(),
             reserve: Reserve::new(&system, directory),
-            reading: Handles::default(),
+            reading: Arc::default(),
             system,
         })
     }
@@ -115,8 +119,7 @@ impl FileStorage {
     }
 
     fn error(&self, doing: &str, segment: SegmentId, cause: io::Error) -> StorageError {
-        let directory = self.directory.display();
-        StorageError::io(format!("{doing} segment {segment} in {directory}"), cause)
+        error_at(&self.directory, doing, segment, cause)
     }
 
     /// An error after the first byte was written. Never `Full`, which says that nothing was:
@@ -257,6 +260,19 @@ fn is_ours(name: &str) -> bool {
         || gone.is_some_and(|segment| directory::parse(segment).is_some())
 }
 
+fn error_at(directory: &Path, doing: &str, segment: SegmentId, cause: io::Error) -> StorageError {
+    let directory = directory.display();
+    StorageError::io(format!("{doing} segment {segment} in {directory}"), cause)
+}
+
+fn sync_names(system: &dyn FileSystem, directory: &Path) -> Outcome<()> {
+    let synced = system.sync_directory(directory);
+    synced.map_err(|cause| StorageError::Io {
+        context: format!("syncing log directory {}", directory.display()),
+        cause: Arc::new(cause),
+    })
+}
+
 fn ready<T: Send + 'static>(result: Outcome<T>) -> IoFuture<T> {
     Box::pin(std::future::ready(result))
 }
@@ -317,7 +333,7 @@ impl Storage for FileStorage {
     }
 
     fn delete_before(&self, segment: SegmentId) -> IoFuture<()> {
-        ready(self.delete_before_now(segment))
+        self.delete_before_soon(segment)
     }
 
     fn delete(&self, segment: SegmentId) -> IoFuture<()> {

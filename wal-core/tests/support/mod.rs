@@ -4,8 +4,9 @@
 #![allow(dead_code)]
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 use wal_core::sim::SimStorage;
@@ -18,6 +19,20 @@ pub(crate) struct Odd {
     pub(crate) disk: Arc<SimStorage>,
     pub(crate) rename: fn(&mut SegmentMeta),
     pub(crate) keeps: Arc<AtomicBool>,
+    /// Deletions stay under way until this is opened.
+    pub(crate) gate: Option<Gate>,
+}
+
+/// Closed at first.
+pub(crate) type Gate = Arc<Mutex<(bool, Option<Waker>)>>;
+
+pub(crate) fn open_gate(gate: &Gate) {
+    let waker = {
+        let mut gate = gate.lock().unwrap();
+        gate.0 = true;
+        gate.1.take()
+    };
+    waker.into_iter().for_each(Waker::wake);
 }
 
 impl Odd {
@@ -26,6 +41,7 @@ impl Odd {
             disk: Arc::new(disk.clone()),
             rename: |_| {},
             keeps: Arc::default(),
+            gate: None,
         }
     }
 }
@@ -68,7 +84,22 @@ impl Storage for Odd {
             let cause = std::io::Error::other("it does not go");
             return Box::pin(std::future::ready(Err(StorageError::io("deleting", cause))));
         }
-        self.disk.delete_before(segment)
+        let (disk, gate) = (Arc::clone(&self.disk), self.gate.clone());
+        Box::pin(async move {
+            if let Some(gate) = gate {
+                std::future::poll_fn(|context| {
+                    let mut gate = gate.lock().unwrap();
+                    gate.1 = Some(context.waker().clone());
+                    if gate.0 {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    }
+                })
+                .await;
+            }
+            disk.delete_before(segment).await
+        })
     }
     fn delete(&self, segment: SegmentId) -> IoFuture<()> {
         self.disk.delete(segment)

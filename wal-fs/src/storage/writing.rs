@@ -3,7 +3,6 @@
 use std::collections::btree_map::Entry;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use wal_core::planted::planted;
@@ -101,8 +100,8 @@ impl FileStorage {
     /// Recovery begins with a new one, and on a full disk may use what was kept back.
     fn create(&self, at: Position, bytes: u64, recovery: bool) -> Outcome<SegmentFile> {
         let path = self.path(at.segment, at.lsn);
-        let mut names = self.names.lock();
-        if names.contains_key(&at.segment) {
+        // Not held while the file is made: a deletion may be under way, and may have to be waited for.
+        if self.names.lock().contains_key(&at.segment) {
             let taken = format!("segment {} exists already", at.segment);
             return Err(StorageError::Conflict(taken));
         }
@@ -112,7 +111,7 @@ impl FileStorage {
             self.create_for_records(&path, bytes)
         };
         let file = created.map_err(|cause| self.error("creating", at.segment, cause))?;
-        names.insert(at.segment, at.lsn);
+        self.names.lock().insert(at.segment, at.lsn);
         Ok(file)
     }
 
@@ -167,38 +166,7 @@ impl FileStorage {
     }
 
     pub(super) fn sync_names(&self) -> Outcome<()> {
-        let context = || format!("syncing log directory {}", self.directory.display());
-        let synced = self.system.sync_directory(&self.directory);
-        synced.map_err(|cause| StorageError::Io {
-            context: context(),
-            cause: Arc::new(cause),
-        })
-    }
-
-    /// Lets go of every segment below `before`, lowest first, each durably before the next: a
-    /// crash in between leaves no gap, also where names reach the medium in any order. Only
-    /// then may a file be reused or unlinked.
-    pub(super) fn delete_before_now(&self, before: SegmentId) -> Outcome<()> {
-        let mut writing = self.writing.lock();
-        loop {
-            let lowest = {
-                let names = self.names.lock();
-                names.first_key_value().map(|(id, first)| (*id, *first))
-            };
-            let Some((id, first)) = lowest.filter(|(id, _)| *id < before) else {
-                return Ok(());
-            };
-            // What was still to come there goes nowhere: the file may soon be another segment.
-            writing.deleted_before = writing.deleted_before.max(id.next());
-            writing.files.remove(&id);
-            let retired = self.spares.retire(&self.path(id, first));
-            let retired = retired.map_err(|cause| self.error("deleting", id, cause))?;
-            self.forget(id);
-            if !planted("file-reused-before-its-old-name-is-gone") {
-                self.sync_names()?;
-            }
-            self.spares.retired(retired);
-        }
+        super::sync_names(self.system.as_ref(), &self.directory)
     }
 
     /// Removes one segment. It never becomes a spare: its number may be given out again.
@@ -209,12 +177,8 @@ impl FileStorage {
         };
         let removed = self.system.remove(&self.path(segment, first));
         removed.map_err(|cause| self.error("deleting", segment, cause))?;
-        self.forget(segment);
-        self.sync_names()
-    }
-
-    fn forget(&self, segment: SegmentId) {
         self.names.lock().remove(&segment);
         self.reading.forget(segment);
+        self.sync_names()
     }
 }
