@@ -10,19 +10,21 @@
 //! - appends that finish late and out of order (more than one in flight).
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::io;
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::storage::{IoFuture, SegmentMeta, Sync};
-use crate::{Epoch, Identity, Limits, Lsn, Position, SegmentId, Storage, StorageError, Writer};
+use crate::{Epoch, Identity, Limits, Position, SegmentId, Storage, StorageError, Writer};
+
+mod disk;
+mod late;
+
+use disk::{Disk, Segment, Turns, injected, next};
+use late::Late;
 
 /// A simulated disk. Clones share it; each clone can be one process's view of it.
 ///
@@ -51,49 +53,6 @@ impl Clone for SimStorage {
             term: Arc::default(),
         }
     }
-}
-
-#[derive(Debug)]
-struct Disk {
-    segments: BTreeMap<SegmentId, Segment>,
-    random: u64,
-    limits: Limits,
-    /// The term that has the writer's role.
-    owner: Option<u64>,
-    terms: u64,
-    fail_after: Option<u64>,
-    /// How many segments find room.
-    room: usize,
-    /// One more does, for recovery, until `prepare` has been called.
-    reserve: bool,
-    prepared: bool,
-    turns: Turns,
-}
-
-/// The order of appends, where the storage keeps it ([`Limits::in_order`]): what is ready too
-/// early waits here, unseen, and is gone with its writer.
-#[derive(Clone, Debug, Default)]
-struct Turns {
-    given: u64,
-    due: u64,
-    waiting: BTreeMap<u64, (Position, Vec<Bytes>)>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Segment {
-    /// The LSN that its name says.
-    first: Lsn,
-    appends: Vec<Stored>,
-    named: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Stored {
-    offset: u64,
-    bytes: Vec<u8>,
-    synced: bool,
-    /// A failed sync has lost it: it can be read, and no later sync stores it.
-    lost: bool,
 }
 
 impl SimStorage {
@@ -268,168 +227,6 @@ impl SimStorage {
 
 type Outcome<T> = Result<T, StorageError>;
 
-impl Stored {
-    /// What a crash does to an append that was not synced.
-    fn suffer(&mut self, random: &mut u64) {
-        match next(random) % 4 {
-            0 => {}
-            1 => self.bytes.fill(0),
-            2 => {
-                let keep = usize::try_from(next(random)).unwrap_or(0) % (self.bytes.len() + 1);
-                self.bytes
-                    .iter_mut()
-                    .skip(keep / 512 * 512)
-                    .for_each(|byte| *byte = 0);
-            }
-            _ => {
-                // Sectors reach the medium in any order.
-                for sector in self.bytes.chunks_mut(512) {
-                    if next(random).is_multiple_of(2) {
-                        sector.fill(0);
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Segment {
-    fn length(&self) -> u64 {
-        self.appends
-            .last()
-            .map_or(0, |last| last.offset + last.bytes.len() as u64)
-    }
-}
-
-impl Disk {
-    fn check(&mut self, term: u64) -> Outcome<()> {
-        if self.owner != Some(term) {
-            return Err(injected("the process that held this handle has crashed"));
-        }
-        Ok(())
-    }
-
-    fn fails_now(&mut self) -> bool {
-        let fails = self.fail_after.take_if(|left| *left == 0).is_some();
-        self.fail_after = self.fail_after.map(|left| left - 1);
-        fails
-    }
-
-    fn end_writer(&mut self) {
-        self.owner = None;
-        self.fail_after = None;
-        self.turns = Turns::default();
-    }
-
-    /// Takes an append whose turn this is, and those behind it that wait for theirs.
-    fn in_turn(&mut self, turn: u64, at: Position, frame: Vec<Bytes>) -> Outcome<()> {
-        if self.fails_now() {
-            // It is stored whole or not at all, and nobody knows which.
-            if !next(&mut self.random).is_multiple_of(2) {
-                self.turns.waiting.insert(turn, (at, frame));
-                self.take_turns()?;
-            }
-            return Err(injected("an injected fault"));
-        }
-        self.turns.waiting.insert(turn, (at, frame));
-        self.take_turns()
-    }
-
-    fn take_turns(&mut self) -> Outcome<()> {
-        while let Some((at, frame)) = self.turns.waiting.remove(&self.turns.due) {
-            self.turns.due += 1;
-            self.append(at, &frame, Sync::Yes)?;
-        }
-        Ok(())
-    }
-
-    fn append(&mut self, at: Position, frame: &[Bytes], sync: Sync) -> Outcome<()> {
-        if at.offset == 0 && self.segments.len() >= self.room {
-            let kept_back = !self.prepared && std::mem::take(&mut self.reserve);
-            if !kept_back {
-                return Err(StorageError::Full(at.to_string()));
-            }
-        }
-        let fails = !self.limits.in_order && self.fails_now();
-        let segment = match (at.offset, self.segments.get_mut(&at.segment)) {
-            (0, Some(_)) => return Err(StorageError::Conflict(at.to_string())),
-            (0, None) => {
-                let segment = self.segments.entry(at.segment).or_default();
-                segment.first = at.lsn;
-                segment
-            }
-            (_, None) => return Err(StorageError::NotFound(at.to_string())),
-            (_, Some(segment)) => segment,
-        };
-        let bytes: Vec<u8> = frame.iter().flatten().copied().collect();
-        let overlaps = segment.appends.iter().any(|stored| {
-            stored.offset < at.offset + bytes.len() as u64
-                && at.offset < stored.offset + stored.bytes.len() as u64
-        });
-        if overlaps {
-            return Err(StorageError::Conflict(at.to_string()));
-        }
-        segment.appends.push(Stored {
-            offset: at.offset,
-            bytes,
-            synced: false,
-            lost: fails,
-        });
-        segment.appends.sort_by_key(|stored| stored.offset);
-        if fails {
-            return Err(injected("an injected fault"));
-        }
-        if sync == Sync::Yes {
-            self.sync();
-        }
-        Ok(())
-    }
-
-    fn sync(&mut self) {
-        for segment in self.segments.values_mut() {
-            segment.named = true;
-            segment
-                .appends
-                .iter_mut()
-                .for_each(|stored| stored.synced |= !stored.lost);
-        }
-    }
-
-    fn lose_unsynced(&mut self) {
-        let segments = self.segments.values_mut();
-        let unsynced = segments.flat_map(|segment| &mut segment.appends);
-        for stored in unsynced.filter(|stored| !stored.synced) {
-            stored.lost = true;
-        }
-    }
-
-    fn segment(&self, segment: SegmentId) -> Outcome<&Segment> {
-        let found = self.segments.get(&segment);
-        found.ok_or_else(|| StorageError::NotFound(format!("segment {segment}")))
-    }
-
-    fn read(&self, segment: SegmentId, range: &Range<u64>) -> Outcome<Bytes> {
-        let found = self.segment(segment)?;
-        let end = range.end.min(found.length());
-        let length = usize::try_from(end.saturating_sub(range.start)).unwrap_or(0);
-        let mut out = vec![0; length];
-        for stored in &found.appends {
-            let start = range.start.max(stored.offset);
-            let end = end.min(stored.offset + stored.bytes.len() as u64);
-            let within = |from: u64| {
-                let part = start.checked_sub(from)?..end.checked_sub(from)?;
-                Some(usize::try_from(part.start).ok()?..usize::try_from(part.end).ok()?)
-            };
-            let from = within(stored.offset).and_then(|part| stored.bytes.get(part));
-            let to = within(range.start).and_then(|part| out.get_mut(part));
-            if let (Some(from), Some(to)) = (from, to) {
-                to.copy_from_slice(from);
-            }
-        }
-        Ok(out.into())
-    }
-}
-
 impl Storage for SimStorage {
     fn limits(&self) -> Limits {
         self.disk.lock().limits
@@ -555,55 +352,4 @@ impl Storage for SimStorage {
             Ok(())
         })
     }
-}
-
-/// Finishes after some polls; until then another append may overtake it. An append to a
-/// segment that is still being created waits for that, unless it has failed.
-struct Late<H, W: FnOnce() -> Outcome<()>> {
-    polls: u64,
-    /// So many more polls while `held`.
-    patience: u64,
-    held: H,
-    work: Option<W>,
-}
-
-impl<H, W> Future for Late<H, W>
-where
-    H: Fn() -> bool + Unpin,
-    W: FnOnce() -> Outcome<()> + Unpin,
-{
-    type Output = Outcome<()>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.polls > 0 {
-            self.polls -= 1;
-        } else if self.patience > 0 && (self.held)() {
-            self.patience -= 1;
-        } else {
-            return Poll::Ready(self.work.take().map_or(Ok(()), |work| work()));
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
-
-/// Work that was begun is done, whether or not anybody waits for it.
-impl<H, W: FnOnce() -> Outcome<()>> Drop for Late<H, W> {
-    fn drop(&mut self) {
-        if let Some(work) = self.work.take() {
-            let _ = work();
-        }
-    }
-}
-
-fn injected(what: &str) -> StorageError {
-    StorageError::io("simulated storage", io::Error::other(what.to_owned()))
-}
-
-/// xorshift64* (Vigna): small, seeded, good enough to choose fates.
-fn next(random: &mut u64) -> u64 {
-    *random ^= *random >> 12;
-    *random ^= *random << 25;
-    *random ^= *random >> 27;
-    random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::bells::Bells;
 use crate::block::block_on;
@@ -12,13 +12,18 @@ use crate::planted::planted_or;
 use crate::recovery::{self, Recovery};
 use crate::retention::{Hold, Retention};
 use crate::shared::{Shared, State, Stats, Taken};
-use crate::sync::{AtomicU64, Builder, Condvar, JoinHandle, Mutex, MutexGuard};
+use crate::sync::{AtomicU64, Builder, Condvar, Mutex};
 use crate::truncate::Truncations;
 use crate::waiters::Waiters;
 use crate::{
     Append, Commit, Durability, Error, Identity, Lsn, Options, Reader, Receipt, Result, Storage,
     StorageError, Tail,
 };
+
+mod handle;
+
+pub(crate) use handle::Handle;
+use handle::drive_or_join;
 
 /// A write-ahead log, opened for writing. Cheap to clone; all clones are one log.
 ///
@@ -38,13 +43,6 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Wal {
     pub(crate) handle: Arc<Handle>,
-}
-
-/// Ends the committer thread when the last clone is gone.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    pub(crate) shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Wal {
@@ -436,76 +434,5 @@ impl Wal {
     /// [`Error::Timeout`]; as for [`Wal::close`].
     pub fn close_timeout(self, limit: Duration) -> Result<()> {
         self.handle.close(Some(limit))
-    }
-}
-
-/// Drives the log until `until` is durable, if it is this caller's turn; waits for its turn if
-/// nobody else does.
-fn drive_or_join<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>, until: Lsn) {
-    loop {
-        if let Some(driver) = state.driver.take() {
-            drop(state);
-            let driven = driver.run(shared, Some(until));
-            let state = driven.state;
-            let synced = state.sync_to <= shared.durable();
-            let quiet = state.queue.is_empty() && state.timed && synced && !state.flight_woken;
-            if !quiet || state.closing || state.heir.is_some() || !state.requests.is_empty() {
-                shared.hand_over(&state);
-            }
-            drop(state);
-            shared.wake(driven.due);
-            return;
-        }
-        if state.heir.is_some() {
-            return;
-        }
-        state.heir = Some(until);
-        shared.turn.wait(&mut state);
-        state.heir = None;
-        let over = shared.durable() >= until || state.next < until || state.failure.is_some();
-        if over {
-            if state.driver.is_some() {
-                shared.hand_over(&state);
-            }
-            return;
-        }
-    }
-}
-
-impl Handle {
-    fn close(&self, limit: Option<Duration>) -> Result<()> {
-        let shared = &self.shared;
-        if shared.check_process().is_err() {
-            return Ok(()); // a fork: thread, files and lock are the parent's
-        }
-        {
-            let mut state = shared.state.lock();
-            state.closing = true;
-            shared.work.notify_all();
-            shared.room.notify_all();
-            let deadline = limit.map(|limit| (Instant::now() + limit, limit));
-            while let Some((deadline, limit)) = deadline.filter(|_| !state.closed) {
-                if shared.room.wait_until(&mut state, deadline).timed_out() && !state.closed {
-                    return Err(Error::Timeout(limit));
-                }
-            }
-        }
-        // The committer thread does not panic; if it did, what is not durable stays so.
-        let joined = self.thread.lock().take().map(JoinHandle::join);
-        if joined.is_some() {
-            block_on(shared.storage.resign())?;
-        }
-        let state = shared.state.lock();
-        state
-            .failure
-            .as_ref()
-            .map_or(Ok(()), |cause| Err(shared.poisoned(cause)))
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        // There is nobody left to tell; `close` is the call that reports.
-        let _ = self.close(None);
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::{Epoch, Identity, Writer};
+use crate::{Epoch, Identity, Position, Writer};
 
 fn start() -> Start {
     Start {

@@ -1,0 +1,87 @@
+//! What all clones of a log share: a caller's turn to drive, and the end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::block::block_on;
+use crate::shared::{Shared, State};
+use crate::sync::{JoinHandle, Mutex, MutexGuard};
+use crate::{Error, Lsn, Result};
+
+/// Ends the committer thread when the last clone is gone.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) shared: Arc<Shared>,
+    pub(super) thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Drives the log until `until` is durable, if it is this caller's turn; waits for its turn if
+/// nobody else does.
+pub(super) fn drive_or_join<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>, until: Lsn) {
+    loop {
+        if let Some(driver) = state.driver.take() {
+            drop(state);
+            let driven = driver.run(shared, Some(until));
+            let state = driven.state;
+            let synced = state.sync_to <= shared.durable();
+            let quiet = state.queue.is_empty() && state.timed && synced && !state.flight_woken;
+            if !quiet || state.closing || state.heir.is_some() || !state.requests.is_empty() {
+                shared.hand_over(&state);
+            }
+            drop(state);
+            shared.wake(driven.due);
+            return;
+        }
+        if state.heir.is_some() {
+            return;
+        }
+        state.heir = Some(until);
+        shared.turn.wait(&mut state);
+        state.heir = None;
+        let over = shared.durable() >= until || state.next < until || state.failure.is_some();
+        if over {
+            if state.driver.is_some() {
+                shared.hand_over(&state);
+            }
+            return;
+        }
+    }
+}
+
+impl Handle {
+    pub(super) fn close(&self, limit: Option<Duration>) -> Result<()> {
+        let shared = &self.shared;
+        if shared.check_process().is_err() {
+            return Ok(()); // a fork: thread, files and lock are the parent's
+        }
+        {
+            let mut state = shared.state.lock();
+            state.closing = true;
+            shared.work.notify_all();
+            shared.room.notify_all();
+            let deadline = limit.map(|limit| (Instant::now() + limit, limit));
+            while let Some((deadline, limit)) = deadline.filter(|_| !state.closed) {
+                if shared.room.wait_until(&mut state, deadline).timed_out() && !state.closed {
+                    return Err(Error::Timeout(limit));
+                }
+            }
+        }
+        // The committer thread does not panic; if it did, what is not durable stays so.
+        let joined = self.thread.lock().take().map(JoinHandle::join);
+        if joined.is_some() {
+            block_on(shared.storage.resign())?;
+        }
+        let state = shared.state.lock();
+        state
+            .failure
+            .as_ref()
+            .map_or(Ok(()), |cause| Err(shared.poisoned(cause)))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // There is nobody left to tell; `close` is the call that reports.
+        let _ = self.close(None);
+    }
+}
