@@ -4,7 +4,7 @@
 # installs SERVER below target/ if it is missing, starts it empty, makes a bucket, runs the command
 # with WAL_S3_URL and the client's variables set, and stops it. Fails if it does not start.
 #   moto, ministack   S3, in Python             versitygw   S3, in Go, on files
-#   azurite           Azure's blobs, in Node    s3rver      S3, but NOT fit for a log
+#   azurite           Azure's blobs, in Node    s3rver, s3s-fs   S3, but NOT fit for a log
 # docs/STORES.md says what was seen on each.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -36,6 +36,8 @@ node_tool() { # COMMAND PACKAGE
     npm install --silent --no-fund --no-audit --prefix "$home/$server" "$2"
 }
 
+# Where an open has to be refused.
+case $server in s3rver|s3s-fs) export WAL_S3_UNFIT=1 ;; esac
 # Whether wrong credentials are noticed: tests of that are left out where they are not.
 [ "$server" != versitygw ] || export WAL_S3_SIGNED=1
 
@@ -49,6 +51,10 @@ install() {
       ;;
     azurite) node_tool azurite-blob azurite ;;
     s3rver) node_tool s3rver s3rver ;;
+    s3s-fs) # in Rust: minutes
+      [ -x "$home/s3s-fs/bin/s3s-fs" ] ||
+        cargo install --quiet --locked --features binary --root "$home/s3s-fs" s3s-fs@0.14.0
+      ;;
     *) usage ;;
   esac
 }
@@ -64,6 +70,10 @@ start() { # what is stored lies below $data
     azurite)
       exec "$home/azurite/node_modules/.bin/azurite-blob" --silent --skipApiVersionCheck --disableTelemetry \
         --blobHost 127.0.0.1 --blobPort "$port" --location "$data"
+      ;;
+    s3s-fs)
+      exec "$home/s3s-fs/bin/s3s-fs" --host 127.0.0.1 --port "$port" \
+        --access-key "$AWS_ACCESS_KEY_ID" --secret-key "$AWS_SECRET_ACCESS_KEY" "$data"
       ;;
     s3rver) exec "$home/s3rver/node_modules/.bin/s3rver" -a 127.0.0.1 -p "$port" -d "$data" ;;
   esac

@@ -8,10 +8,14 @@ use wal_core::StorageError;
 use crate::inner::Inner;
 
 /// Words that stores and networks use, all in lower case, and what they mean. The first that fits counts.
-const ADVICE: [(&[&str], &str); 6] = [
+const ADVICE: [(&[&str], &str); 7] = [
     (
         &["requesttimetooskewed", "requestexpired", "too skewed"],
         "the clocks of this machine and of the store differ too much: set this machine's",
+    ),
+    (
+        &["scheme is not allowed"],
+        "an address without TLS has to be allowed (for S3 `AWS_ALLOW_HTTP=true`)",
     ),
     (
         &["no such bucket", "nosuchbucket", "containernotfound"],
@@ -146,6 +150,7 @@ mod tests {
                 "tcp connect error: Connection refused (os error 111)",
                 "address",
             ),
+            ("builder error: URL scheme is not allowed", "TLS"),
             ("dns error: failed to lookup address information", "address"),
         ] {
             let advice = advice(said).unwrap_or("none");

@@ -1,6 +1,6 @@
 //! What was read or appended last, and what is on its way: each object is asked for once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -14,13 +14,30 @@ use crate::object::Object;
 pub(crate) type Fetched = Shared<BoxFuture<'static, Result<Option<Arc<Object>>, StorageError>>>;
 
 pub(crate) struct Cache {
-    entries: HashMap<Place, (Fetched, u64)>,
-    /// Oldest first; may name what is no longer there.
-    order: VecDeque<Place>,
+    entries: HashMap<Place, Entry>,
+    /// In the order in which they go.
+    order: BTreeMap<Turn, Place>,
+    next: u64,
     bytes: u64,
     limit: u64,
     /// The size that an object on its way is counted with.
     usual: u64,
+}
+
+/// When an object goes: first those that somebody who reads in order has come past, of each kind
+/// the oldest.
+type Turn = (Passed, u64);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Passed {
+    Yes,
+    No,
+}
+
+struct Entry {
+    fetched: Fetched,
+    bytes: u64,
+    turn: Turn,
 }
 
 impl std::fmt::Debug for Cache {
@@ -36,7 +53,8 @@ impl Cache {
     pub(crate) fn new(limit: u64) -> Self {
         Cache {
             entries: HashMap::new(),
-            order: VecDeque::new(),
+            order: BTreeMap::new(),
+            next: 0,
             bytes: 0,
             limit,
             usual: 64 << 10,
@@ -44,13 +62,13 @@ impl Cache {
     }
 
     pub(crate) fn get(&self, place: Place) -> Option<Fetched> {
-        self.entries.get(&place).map(|(fetched, _)| fetched.clone())
+        self.entries.get(&place).map(|entry| entry.fetched.clone())
     }
 
     /// The object, if it is here and complete.
     pub(crate) fn peek(&self, place: Place) -> Option<Arc<Object>> {
-        let (fetched, _) = self.entries.get(&place)?;
-        fetched.peek()?.as_ref().ok()?.clone()
+        let entry = self.entries.get(&place)?;
+        entry.fetched.peek()?.as_ref().ok()?.clone()
     }
 
     /// How many objects may be fetched ahead without pushing out what is read now.
@@ -78,34 +96,49 @@ impl Cache {
         let bytes = object.header.frame_bytes;
         self.usual = (self.usual * 3 + bytes) / 4;
         if let Some(entry) = self.entries.get_mut(&place) {
-            self.bytes = self.bytes - entry.1 + bytes;
-            *entry = (ready(Arc::clone(object)), bytes);
+            self.bytes = self.bytes - entry.bytes + bytes;
+            (entry.fetched, entry.bytes) = (ready(Arc::clone(object)), bytes);
         }
         self.evict();
     }
 
+    /// Who reads in order has come past an object.
+    pub(crate) fn passed(&mut self, place: Place) {
+        if let Some(entry) = self.entries.get_mut(&place) {
+            self.order.remove(&entry.turn);
+            entry.turn.0 = Passed::Yes;
+            self.order.insert(entry.turn, place);
+        }
+    }
+
     /// What is not there, or could not be read, is asked for again.
     pub(crate) fn remove(&mut self, place: Place) {
-        if let Some((_, bytes)) = self.entries.remove(&place) {
-            self.bytes -= bytes;
+        if let Some(entry) = self.entries.remove(&place) {
+            self.order.remove(&entry.turn);
+            self.bytes -= entry.bytes;
         }
     }
 
     fn insert(&mut self, place: Place, fetched: Fetched, bytes: u64) {
         self.remove(place);
-        self.entries.insert(place, (fetched, bytes));
-        self.order.push_back(place);
+        let turn = (Passed::No, self.next);
+        self.next += 1;
+        self.order.insert(turn, place);
+        let entry = Entry {
+            fetched,
+            bytes,
+            turn,
+        };
+        self.entries.insert(place, entry);
         self.bytes += bytes;
         self.evict();
     }
 
     fn evict(&mut self) {
-        while self.bytes > self.limit || self.order.len() > 2 * self.entries.len() + 64 {
-            let Some(oldest) = self.order.pop_front() else {
-                return;
-            };
-            // A name that was inserted again stands in the queue twice, and goes a little early.
-            self.remove(oldest);
+        while self.bytes > self.limit
+            && let Some((_, next)) = self.order.first_key_value()
+        {
+            self.remove(*next);
         }
     }
 }
@@ -147,6 +180,23 @@ mod tests {
         for _ in 0..1000 {
             cache.keep(Place::new(1, 9), object(1));
         }
-        assert!(cache.order.len() < 100, "the queue is bounded, too");
+        assert_eq!(cache.order.len(), 4);
+    }
+
+    #[test]
+    fn what_a_reader_has_come_past_goes_first() {
+        let mut cache = Cache::new(100);
+        for seq in 0..6 {
+            cache.keep(Place::new(1, seq), object(30));
+            cache.passed(Place::new(1, 2));
+        }
+        let there = |seq| cache.peek(Place::new(1, seq)).is_some();
+        let left: Vec<u64> = (0..6).filter(|seq| there(*seq)).collect();
+        assert_eq!(left, [3, 4, 5], "0, 1 and 2 went");
+        cache.passed(Place::new(1, 5));
+        cache.passed(Place::new(1, 4));
+        cache.keep(Place::new(1, 6), object(30));
+        let there = |seq| cache.peek(Place::new(1, seq)).is_some();
+        assert!(there(3) && !there(4) && there(5), "the oldest of those");
     }
 }

@@ -253,7 +253,11 @@ impl Inner {
     }
 
     fn fetch_ahead(self: &Arc<Self>, place: Place) {
-        let room = self.cache.lock().room_ahead();
+        let room = {
+            let mut cache = self.cache.lock();
+            cache.passed(Place::new(place.epoch, place.seq.saturating_sub(1)));
+            cache.room_ahead()
+        };
         let ahead = u64::from(self.options.read_ahead).min(room);
         let end = self.epoch_end(place);
         for more in 1..=ahead {

@@ -36,7 +36,8 @@ pub(crate) struct Load {
     runtime: Runtime,
     phase: Arc<AtomicU8>,
     writers: Vec<JoinHandle<Latencies>>,
-    bytes: usize,
+    /// What the open took.
+    opened: Requests,
     /// When counting began, and when it was last looked at.
     before: Moment,
     after: Moment,
@@ -69,7 +70,7 @@ pub(crate) struct Seen {
     /// Milliseconds.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
-    /// Bytes uploaded for each byte appended.
+    /// Bytes uploaded for each byte appended, from the first append to the last.
     pub(crate) uploaded: f64,
     /// CPU time for each append.
     pub(crate) cpu_micros: f64,
@@ -79,6 +80,7 @@ pub(crate) struct Seen {
 impl Load {
     pub(crate) fn begin(profile: Profile, kind: Kind, bytes: usize, hedge: Hedge) -> Load {
         let (wal, storage) = open(SimStore::new(1).with_profile(profile), hedge);
+        let opened = storage.requests();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -104,7 +106,7 @@ impl Load {
             runtime,
             phase,
             writers,
-            bytes,
+            opened,
             before,
             after: before,
         }
@@ -115,7 +117,7 @@ impl Load {
     pub(crate) fn until(&mut self, appends: u64) -> Duration {
         let (begun, before) = (Instant::now(), self.wal.durable().get());
         loop {
-            std::thread::sleep(Duration::from_micros(500));
+            std::thread::sleep(Duration::from_millis(5));
             let done = self.wal.durable().get() - before;
             if done >= appends {
                 let took = begun.elapsed();
@@ -135,6 +137,8 @@ impl Load {
             let writer = self.runtime.block_on(writer).expect("a writer panicked");
             took.extend(writer.expect("an append failed"));
         }
+        let appended = self.wal.stats().payload_bytes; // all of them stored by now
+        let uploaded = self.storage.requests().bytes_up - self.opened.bytes_up;
         took.sort_unstable();
         let at = |part: f64| {
             let index = (took.len() as f64 * part) as usize;
@@ -144,7 +148,7 @@ impl Load {
             rate: count / (after.at - before.at).as_secs_f64(),
             p50: at(0.5),
             p99: at(0.99),
-            uploaded: used.bytes_up as f64 / (count * self.bytes as f64),
+            uploaded: uploaded as f64 / appended as f64,
             cpu_micros: (after.cpu - before.cpu).as_secs_f64() * 1e6 / count,
             used,
         }
