@@ -109,7 +109,7 @@ echo "without a bug all ${#suites[@]} suites pass ($SECONDS s)"
 # Looks for a bug for so many seconds; sets `by` to the suite that found it, and `spent`.
 look_for() { # SECONDS BUG CRATE
   local limit=$1 name=$2 crate=$3 first suite rounds slice left ended begun title of test filter
-  first=$(grep -F "\`$name\`" docs/PLANTED.md 2>/dev/null | cut -d'|' -f3 | sed 's/^ *//; s/ *$//')
+  first=$(grep -m1 -F "\`$name\`" docs/PLANTED.md 2>/dev/null | cut -d'|' -f3 | sed 's/^ *//; s/ *$//')
   mapfile -t order < <(
     for suite in "${suites[@]}"; do [[ "$suite" == "$first|"* && -n $first ]] && echo "$suite"; done
     # Then those of the same crate, which are likelier to find it, and all others.
