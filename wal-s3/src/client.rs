@@ -31,6 +31,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) enum Failed {
     /// Something has that name, or the store says so.
     Taken,
+    /// Something has that name; this is its header.
+    Met(Bytes),
     /// There is no such object; for what does not name one, no such bucket.
     Missing(String),
     /// It may work another time, or may have worked: nobody knows.
@@ -313,7 +315,9 @@ impl Patience<'_> {
         let why = match failed {
             Failed::Refused(why) => return Err(self.give_up(&why)),
             Failed::Missing(why) => return Err(self.give_up(&no_bucket(&why))),
-            Failed::Taken => "the store reports a conflict where there is none".to_owned(),
+            Failed::Taken | Failed::Met(_) => {
+                "the store reports a conflict where there is none".to_owned()
+            }
             Failed::Doubtful(why) => why,
         };
         let lasts = match !self.short && self.client.answered.load(Ordering::Relaxed) {

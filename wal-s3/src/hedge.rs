@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, Failed};
+use crate::object::HEADER_BYTES;
 use crate::options::Hedge;
 use crate::requests::add;
 
@@ -82,7 +83,8 @@ impl Hedging {
         self.sent_twice.fetch_add(bytes, Ordering::Relaxed);
         add(&client.counters.hedges, 1);
         let mut second = std::pin::pin!(client.create(path, payload));
-        // Either may have stored it: `Taken` sends the caller to look.
+        // Either may have stored it: `Taken` sends the caller to look, and where the first has, the
+        // second comes too late, while the answer to the first is on its way.
         tokio::select! {
             outcome = &mut first => match outcome {
                 Err(Failed::Doubtful(_)) => second.await,
@@ -90,6 +92,15 @@ impl Hedging {
             },
             outcome = &mut second => match outcome {
                 Err(Failed::Doubtful(_)) => first.await,
+                Err(Failed::Taken) => {
+                    tokio::select! {
+                        outcome = &mut first => outcome,
+                        found = client.get_first(path, HEADER_BYTES as u64) => match found {
+                            Ok(Some((found, _))) => Err(Failed::Met(found)),
+                            _ => first.await,
+                        },
+                    }
+                }
                 outcome => outcome,
             },
         }

@@ -117,7 +117,7 @@ impl Inner {
         };
         match self.client.create(path, PutPayload::from(vec![tag])).await {
             Ok(()) => Ok(Ok(true)),
-            Err(Failed::Taken) => Ok(Ok(false)),
+            Err(Failed::Taken | Failed::Met(_)) => Ok(Ok(false)),
             Err(Failed::Doubtful(why)) => Ok(Err(why)),
             Err(Failed::Missing(why)) => Err(refused(&no_bucket(&why))),
             Err(Failed::Refused(why)) => Err(refused(&why)),

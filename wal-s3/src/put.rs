@@ -39,10 +39,16 @@ pub(crate) async fn create(
             Ok(()) => return Ok(Created::Mine),
             Err(failed) => failed,
         };
-        if matches!(failed, Failed::Taken) {
+        if matches!(failed, Failed::Taken | Failed::Met(_)) {
             add(&client.counters.conflicts, 1);
-            let found = client.get_first(path, HEADER_BYTES as u64).await?;
-            match found.map(|(bytes, _)| bytes) {
+            let found = match &failed {
+                Failed::Met(found) => Some(found.clone()),
+                _ => {
+                    let found = client.get_first(path, HEADER_BYTES as u64).await?;
+                    found.map(|(bytes, _)| bytes)
+                }
+            };
+            match found {
                 _ if planted("conflict-taken-for-success") => return Ok(Created::Mine),
                 None if planted("conflict-taken-for-another") => {
                     return Ok(Created::Other(decode(path, header)?));
