@@ -156,18 +156,23 @@ impl Receiver {
     pub fn run(&mut self, stop: &Stop) -> Result<ReceiverReport> {
         self.feed.resume(&self.store.positions())?;
         let settled = Settled::default();
-        let observer = &mut self.observer;
-        let mut intake = Intake {
-            feed: self.feed.as_mut(),
-            store: self.store.as_mut(),
-            options: &self.options,
-            settled: &settled,
-            tickets: None,
-            report: ReceiverReport::default(),
-        };
+        let Receiver {
+            feed,
+            store,
+            options,
+            observer,
+        } = self;
         std::thread::scope(|scope| {
-            let (tickets, in_flight) = Tickets::channel(intake.options.in_flight);
-            intake.tickets = Some(tickets);
+            let (tickets, in_flight) = Tickets::channel(options.in_flight);
+            // Lives in here: should a feed panic, the settler still sees the last ticket go.
+            let mut intake = Intake {
+                feed: feed.as_mut(),
+                store: store.as_mut(),
+                options,
+                settled: &settled,
+                tickets: Some(tickets),
+                report: ReceiverReport::default(),
+            };
             let settler = scope.spawn(|| settled.settle_all(in_flight, observer));
             let outcome = intake.run(stop);
             intake.tickets = None; // the settler ends with the last ticket

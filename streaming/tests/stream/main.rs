@@ -8,6 +8,7 @@ mod a_block_is_acknowledged_only_when_it_is_durable;
 mod a_changed_identity_is_refused_unless_adopted;
 mod a_compacted_checkpoint_survives_reopening;
 mod a_feed_that_is_leaving_is_drained_first;
+mod a_feed_that_panics_hangs_nobody;
 mod a_file_that_shrank_is_missing_not_skipped;
 mod a_log_of_something_else_is_refused;
 mod a_restart_resumes_from_the_log;
