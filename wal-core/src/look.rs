@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::block::block_on;
 use crate::frame::Kind;
-use crate::layout;
+use crate::layout::{self, Layout};
 use crate::planted::planted_or;
 use crate::scan::{Found, Walker};
 use crate::segment::{HEADER_BYTES, SegmentHeader};
@@ -72,7 +72,11 @@ pub(crate) struct Seen {
 impl Seen {
     /// Reads the headers, and walks the frames since the newest one's watermark.
     pub(crate) fn new(storage: &Arc<dyn Storage>) -> Result<Seen> {
-        let layout = layout::read(storage)?;
+        Seen::of(storage, &layout::read(storage)?)
+    }
+
+    /// The same, where the headers were read just now.
+    pub(crate) fn of(storage: &Arc<dyn Storage>, layout: &Layout) -> Result<Seen> {
         let mut seen = Seen {
             segments: layout.since(storage, Lsn::ZERO)?.into(),
             truncations: Truncations::default(),

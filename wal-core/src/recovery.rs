@@ -105,13 +105,18 @@ pub(crate) struct Opened {
 
 /// What an open would find; changes nothing, and needs no role.
 pub(crate) fn inspect(storage: &Arc<dyn Storage>) -> Result<Recovery> {
+    Ok(inspect_layout(storage)?.0)
+}
+
+/// The same, and the layout in which it was found.
+pub(crate) fn inspect_layout(storage: &Arc<dyn Storage>) -> Result<(Recovery, Layout)> {
     let examined = examine(storage, None)?;
     let layout = &examined.layout;
     let log = layout.log().unwrap_or_default();
     let report = examined
         .walk
         .report(layout, log, layout.epoch(), examined.durable);
-    Ok(report)
+    Ok((report, examined.layout))
 }
 
 /// The log as it lies there, and checked.

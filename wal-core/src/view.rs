@@ -60,8 +60,10 @@ impl Wal {
     /// [`Error::Storage`].
     pub fn open_read_only(storage: impl Storage) -> Result<ReadOnly> {
         let storage: Arc<dyn Storage> = Arc::new(storage);
-        let report = settled(|| recovery::inspect(&storage))?;
-        let seen = settled(|| Seen::new(&storage))?;
+        let (report, seen) = settled(|| {
+            let (report, layout) = recovery::inspect_layout(&storage)?;
+            Ok((report, Seen::of(&storage, &layout)?))
+        })?;
         let view = View {
             storage,
             report,
