@@ -167,11 +167,13 @@ impl Shared {
         Lsn::new(self.durable.load(Ordering::Acquire))
     }
 
-    /// Puts an append into the queue and tells which LSNs it got.
+    /// Puts an append into the queue and tells which LSNs it got. A caller that drives is asked
+    /// then whether it is a fork, others are asked here.
     pub(crate) fn enqueue(
         &self,
         append: Append,
         durability: Durability,
+        drives: bool,
     ) -> Result<(Taken, MutexGuard<'_, State>)> {
         if append.is_empty() {
             return Err(Error::Empty);
@@ -184,7 +186,7 @@ impl Shared {
             });
         }
         let mut state = self.wait_for_room(bytes + APPEND_OVERHEAD)?;
-        if state.queue.is_empty() {
+        if !drives && state.queue.is_empty() {
             self.check_process()?; // once for each group: it is a system call
         }
         let first = state.next;

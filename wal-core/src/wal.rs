@@ -152,7 +152,7 @@ impl Wal {
     /// As for [`Wal::append`].
     pub fn append_with(&self, append: impl Into<Append>, durability: Durability) -> Result<Commit> {
         let shared = &self.handle.shared;
-        let (taken, state) = shared.enqueue(append.into(), durability)?;
+        let (taken, state) = shared.enqueue(append.into(), durability, false)?;
         // What is only to be accepted waits a moment for company, so the committer thread is
         // woken for the first of a group, and when the group is large; not for each.
         let first = state.queue.len() == 1;
@@ -174,8 +174,8 @@ impl Wal {
     /// [`Error::Full`].
     pub fn commit(&self, append: impl Into<Append>) -> Result<Range<Lsn>> {
         let shared = &self.handle.shared;
-        let (taken, state) = shared.enqueue(append.into(), Durability::Durable)?;
         let inline = shared.options.linger.is_zero() && shared.storage.limits().in_flight == 1;
+        let (taken, state) = shared.enqueue(append.into(), Durability::Durable, inline)?;
         if inline {
             drive_or_join(shared, state, taken.lsns.end);
         } else {
