@@ -1,6 +1,7 @@
 //! G2, where appends overtake each other: a crash while many are under way, across segments too,
 //! leaves a prefix of what was appended, whichever of them it took; also the next time.
 
+use wal_core::conformance::Watchdog;
 use wal_core::sim::SimStorage;
 use wal_core::{Durability, Limits, Lsn, Options, Wal};
 
@@ -57,6 +58,7 @@ fn a_crash_within_a_burst_leaves_a_prefix() {
     // Each takes some milliseconds, so they are tried by the dozen.
     let dozens: u64 = asked.and_then(|seeds| seeds.parse().ok()).unwrap_or(5);
     for seed in 0..12 * dozens {
+        let _watchdog = Watchdog::over("a burst");
         let disk = SimStorage::with_limits(seed, limits());
         let (mut random, mut appended) = (seed + 1, Vec::new());
         for round in 0..8_u8 {
