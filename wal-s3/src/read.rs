@@ -57,6 +57,17 @@ enum Found {
     Gap(u64),
 }
 
+/// Stands for what is not there.
+fn zeros(from: u64, to: u64, parts: &mut Vec<Bytes>) -> u64 {
+    let mut at = from;
+    while at < to {
+        let zeros = (to - at).min(ZEROS.len() as u64);
+        parts.push(ZEROS.slice(..usize::try_from(zeros).unwrap_or(0)));
+        at += zeros;
+    }
+    to
+}
+
 impl Inner {
     pub(crate) async fn read(
         self: &Arc<Self>,
@@ -74,17 +85,17 @@ impl Inner {
         let mut parts = Vec::new();
         while at < end {
             match self.object_at(segment, at, entry.bytes, in_order).await? {
+                // Who says that the log goes on there, and has nothing of it, is believed nothing: or
+                // a forged header would keep this going for ever (G9).
+                Found::Object(object) if object.header.end_offset() <= at => {
+                    at = zeros(at, end, &mut parts);
+                }
                 Found::Object(object) => {
                     object.part(at, end, &mut parts);
                     at = object.header.end_offset();
                 }
                 Found::Gap(to) => {
-                    let to = to.clamp(at + 1, end);
-                    while at < to {
-                        let zeros = (to - at).min(ZEROS.len() as u64);
-                        parts.push(ZEROS.slice(..usize::try_from(zeros).unwrap_or(0)));
-                        at += zeros;
-                    }
+                    at = zeros(at, to.clamp(at + 1, end), &mut parts);
                 }
             }
         }
