@@ -57,6 +57,9 @@ pub(crate) enum Access {
     Create,
     /// Writing an empty file; what was there is gone.
     Replace,
+    /// Writing a file that exists, past the page cache: a write is durable when it returns, if
+    /// memory, offset and length are multiples of 4 KiB. Refused where there is no such thing.
+    Through,
 }
 
 /// The calls on names, and the start of background work.

@@ -66,6 +66,7 @@ mod segment_file;
 pub mod sim;
 mod spare;
 mod storage;
+mod through;
 
 pub use storage::FileStorage;
 

@@ -56,8 +56,9 @@ impl FileSystem for Os {
             Access::CreateNew => options.write(true).create_new(true),
             Access::Create => options.read(true).write(true).create(true).truncate(false),
             Access::Replace => options.write(true).create(true).truncate(true),
+            Access::Through => options.write(true),
         };
-        not_elsewhere(&mut options);
+        set_flags(&mut options, access)?;
         let file = options.open(path).map_err(|cause| explain(path, cause))?;
         if access != Access::CreateNew {
             let found = kind(file.metadata()?.file_type());
@@ -120,16 +121,35 @@ fn file_number(_entry: &fs::DirEntry) -> Option<u64> {
 
 /// Neither follows a symbolic link nor waits for the other end of a pipe.
 #[cfg(unix)]
-fn not_elsewhere(options: &mut OpenOptions) {
+fn set_flags(options: &mut OpenOptions, access: Access) -> io::Result<()> {
     use rustix::fs::OFlags;
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    if access == Access::Through {
+        flags |= through()?;
+    }
     std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags.bits().cast_signed());
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn through() -> io::Result<rustix::fs::OFlags> {
+    Ok(rustix::fs::OFlags::DIRECT | rustix::fs::OFlags::DSYNC)
+}
+
+/// Elsewhere nobody has looked what such writes promise.
+#[cfg(all(unix, not(target_os = "linux")))]
+fn through() -> io::Result<rustix::fs::OFlags> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// `FILE_FLAG_OPEN_REPARSE_POINT`: opens the link itself, which is then refused.
 #[cfg(windows)]
-fn not_elsewhere(options: &mut OpenOptions) {
+fn set_flags(options: &mut OpenOptions, access: Access) -> io::Result<()> {
+    if access == Access::Through {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     std::os::windows::fs::OpenOptionsExt::custom_flags(options, 0x0020_0000);
+    Ok(())
 }
 
 impl OpenFile for OsFile {
@@ -152,7 +172,11 @@ impl OpenFile for OsFile {
 
     #[cfg(unix)]
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        Ok(rustix::io::pwritev(&self.0, parts, offset)?)
+        match parts {
+            // By way of libc, where tests step in: writes past the page cache are of one part.
+            [part] => std::os::unix::fs::FileExt::write_at(&self.0, part, offset),
+            parts => Ok(rustix::io::pwritev(&self.0, parts, offset)?),
+        }
     }
 
     /// There is no vectored call: one part at a time.

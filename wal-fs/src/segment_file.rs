@@ -8,6 +8,7 @@ use wal_core::planted::planted;
 
 use crate::file_system::{OpenFile, write_full};
 use crate::fill::zero;
+use crate::through::{self, Buffer};
 
 /// How far ahead a file that was not prepared is filled with zeros at a time.
 const AHEAD: u64 = 512 << 10;
@@ -21,7 +22,11 @@ pub(crate) struct SegmentFile {
     allocated: u64,
     /// Up to here they have been written, with frames or with zeros.
     prepared: u64,
+    /// Up to here the medium has them.
+    settled: u64,
     dirty: bool,
+    /// The file once more, for writes past the page cache.
+    through: Option<Arc<dyn OpenFile>>,
 }
 
 impl SegmentFile {
@@ -32,8 +37,16 @@ impl SegmentFile {
             end: 0,
             allocated,
             prepared,
+            settled: prepared,
             dirty: false,
+            through: None,
         }
+    }
+
+    /// From now on frames may be written past the page cache, if they find blocks that were
+    /// written before.
+    pub(crate) fn set_through(&mut self, file: Option<Arc<dyn OpenFile>>) {
+        self.through = file;
     }
 
     /// Writes the frame at `offset`.
@@ -44,6 +57,28 @@ impl SegmentFile {
         self.end = offset + frame.iter().map(|part| part.len() as u64).sum::<u64>();
         self.prepared = self.prepared.max(self.end);
         Ok(())
+    }
+
+    /// Writes the frame at `offset`, durably, past the page cache, if that is possible and saves
+    /// time; else nothing is written. Whoever asks has no unsynced data anywhere.
+    pub(crate) fn append_through(
+        &mut self,
+        offset: u64,
+        frame: &[Bytes],
+        buffer: &mut Buffer,
+    ) -> io::Result<bool> {
+        let end = offset + frame.iter().map(|part| part.len() as u64).sum::<u64>();
+        let ready = end <= self.settled && Buffer::takes(end - offset);
+        let Some(file) = self.through.as_deref().filter(|_| ready) else {
+            return Ok(false);
+        };
+        let written = through::write(file, buffer, offset, frame)?;
+        if written {
+            self.end = end;
+        } else {
+            self.through = None;
+        }
+        Ok(written)
     }
 
     /// Makes sure that a frame which ends at `end` finds space; nothing is written if not.
@@ -83,6 +118,7 @@ impl SegmentFile {
             }
             synced?;
             self.dirty = false;
+            self.settled = self.prepared;
         }
         Ok(())
     }

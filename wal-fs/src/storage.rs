@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -23,6 +24,7 @@ use crate::reserve::{self, Reserve};
 use crate::rhythm::Rhythm;
 use crate::segment_file::SegmentFile;
 use crate::spare::{self, Spares};
+use crate::through::Buffer;
 
 mod deleting;
 mod writing;
@@ -52,6 +54,8 @@ pub struct FileStorage {
     writing: Mutex<Writing>,
     reserve: Reserve,
     reading: Arc<Handles>,
+    /// The newest segment that somebody has read: what is written there is soon read again.
+    followed: AtomicU64,
 }
 
 /// What the writer has open.
@@ -64,6 +68,8 @@ struct Writing {
     /// Whether records have been announced: before, only recovery writes.
     prepared: bool,
     rhythm: Rhythm,
+    /// For frames that go past the page cache.
+    buffer: Buffer,
     /// Segments below were deleted: what is still to be stored there, as the seal of one, need
     /// not be.
     deleted_before: SegmentId,
@@ -102,6 +108,7 @@ impl FileStorage {
             writing: Mutex::default(),
             reserve: Reserve::new(&system, directory),
             reading: Arc::default(),
+            followed: AtomicU64::new(0),
             system,
         })
     }
@@ -210,6 +217,9 @@ impl FileStorage {
     }
 
     fn read_now(&self, segment: SegmentId, range: &Range<u64>) -> Outcome<Bytes> {
+        if segment.get() > self.followed.load(Ordering::Relaxed) {
+            self.followed.fetch_max(segment.get(), Ordering::Relaxed);
+        }
         let read = self.open_for_reading(segment)?.read(range);
         read.map_err(|cause| self.error("reading", segment, cause))
     }

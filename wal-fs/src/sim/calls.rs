@@ -1,6 +1,7 @@
 //! The seam over a simulated disk: every call may be the one at which something happens.
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -192,7 +193,7 @@ impl FileSystem for Process {
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn OpenFile>> {
         let new = !self.disk.lock().names.contains_key(path);
-        let creates = !matches!(access, Access::Read | Access::Write);
+        let creates = !matches!(access, Access::Read | Access::Write | Access::Through);
         let call = Call {
             name: "open",
             about: &(path, access),
@@ -204,7 +205,7 @@ impl FileSystem for Process {
             let id = match (disk.find(path), access) {
                 (Ok(_), Access::CreateNew) => return Err(io::ErrorKind::AlreadyExists.into()),
                 (Ok(id), _) => id,
-                (Err(missing), Access::Read | Access::Write) => return Err(missing),
+                (Err(missing), _) if !creates => return Err(missing),
                 (Err(_), _) => {
                     let id = disk.new_inode(false);
                     disk.rename_all(id, vec![(path.to_owned(), Some(id))], true);
@@ -225,6 +226,7 @@ impl FileSystem for Process {
             process: self.clone(),
             inode,
             handle,
+            through: access == Access::Through,
         }))
     }
 
@@ -262,6 +264,8 @@ struct SimFile {
     process: Process,
     inode: InodeId,
     handle: u64,
+    /// Writes are durable when they return.
+    through: bool,
 }
 
 impl OpenFile for SimFile {
@@ -302,23 +306,18 @@ impl OpenFile for SimFile {
             self.store(disk, start, bytes.get(..length).unwrap_or_default())?;
             Ok(length)
         };
-        self.process.call(&call, perform, |disk| {
+        let written = self.process.call(&call, perform, |disk| {
             let part = disk.random.below(bytes.len() + 1);
             let _ = self.store(disk, start, bytes.get(..part).unwrap_or_default());
-        })
+        })?;
+        if self.through {
+            self.sync(start..start + written)?;
+        }
+        Ok(written)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let call = Call {
-            name: "sync",
-            about: &self.inode,
-            changes: false,
-            grows: false,
-        };
-        let perform = |disk: &mut Disk| disk.sync_file(self.inode);
-        self.process.call(&call, perform, |disk| {
-            disk.fail_sync(self.inode);
-        })
+        self.sync(0..usize::MAX)
     }
 
     fn allocate(&self, start: u64, end: u64) -> io::Result<()> {
@@ -365,6 +364,21 @@ impl OpenFile for SimFile {
 }
 
 impl SimFile {
+    /// Makes what was written there durable. A write past the cache ends with it: power that fails in
+    /// the middle, or an error, leaves of it what a sync would leave.
+    fn sync(&self, range: Range<usize>) -> io::Result<()> {
+        let call = Call {
+            name: "sync",
+            about: &(self.inode, &range),
+            changes: false,
+            grows: false,
+        };
+        let perform = |disk: &mut Disk| disk.sync_file(self.inode, &range);
+        self.process.call(&call, perform, |disk| {
+            disk.fail_sync(self.inode, &range);
+        })
+    }
+
     fn store(&self, disk: &mut Disk, offset: usize, bytes: &[u8]) -> io::Result<()> {
         let end = offset + bytes.len();
         let length = disk.inode(self.inode)?.cache.len();

@@ -1,6 +1,7 @@
 //! What power loss leaves.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use super::Metadata;
@@ -27,10 +28,10 @@ impl Disk {
 
     /// A sync failed: some of the data may be on the medium, the pages are marked clean all the
     /// same, and nobody will write them again.
-    pub(super) fn fail_sync(&mut self, id: InodeId) {
+    pub(super) fn fail_sync(&mut self, id: InodeId, range: &Range<usize>) {
         let stale = (self.metadata == Metadata::Strict).then_some(self.stale.as_slice());
         if let Some(inode) = self.inodes.get_mut(&id) {
-            for extent in std::mem::take(&mut inode.unsynced) {
+            for extent in inode.take_unsynced(range) {
                 extent.suffer(&mut inode.medium, &mut self.random, stale);
                 inode.lost.push(extent);
             }

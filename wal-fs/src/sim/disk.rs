@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::{Fault, Metadata};
@@ -286,8 +287,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes one file's data and length durable, and what the file system takes along.
-    pub(super) fn sync_file(&mut self, id: InodeId) -> io::Result<()> {
+    /// Makes one file's data in this range and its length durable, and what the file system takes along.
+    pub(super) fn sync_file(&mut self, id: InodeId, range: &Range<usize>) -> io::Result<()> {
         match self.metadata {
             Metadata::Journalled => self.commit_through(|change| change.inode == id && change.data),
             Metadata::Strict => {
@@ -297,7 +298,7 @@ impl Disk {
             }
         }
         let inode = self.inode(id)?;
-        for extent in std::mem::take(&mut inode.unsynced) {
+        for extent in inode.take_unsynced(range) {
             extent.store(&mut inode.medium);
         }
         Ok(())
@@ -368,6 +369,16 @@ fn resize(file: &mut Vec<u8>, length: usize) {
 impl What {
     pub(super) fn is_new_name(&self) -> bool {
         matches!(self, What::Names(names) if names.iter().all(|(_, to)| to.is_some()))
+    }
+}
+
+impl Inode {
+    /// What was written and not synced and lies, at least in part, in this range.
+    pub(super) fn take_unsynced(&mut self, range: &Range<usize>) -> Vec<Extent> {
+        let touched = |extent: &mut Extent| {
+            extent.offset < range.end && range.start < extent.offset + extent.bytes.len()
+        };
+        self.unsynced.extract_if(.., touched).collect()
     }
 }
 

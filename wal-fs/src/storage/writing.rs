@@ -3,6 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use wal_core::planted::planted;
@@ -36,7 +37,11 @@ impl FileStorage {
         }
         // A name that was made and taken back is in doubt as well.
         let file = self.create(at, bytes, !writing.prepared);
-        let file = file.inspect_err(|_| writing.unsynced_names = true)?;
+        let mut file = file.inspect_err(|_| writing.unsynced_names = true)?;
+        let through = self
+            .system
+            .open(&self.path(at.segment, at.lsn), Access::Through);
+        file.set_through(through.ok()); // without it commits are slower, not wrong
         // The seal of the segment just left behind may still come; older ones are done
         // once they are synced.
         while writing.files.len() > 1 {
@@ -60,6 +65,10 @@ impl FileStorage {
         sync: Sync,
     ) -> Outcome<()> {
         let newest = writing.files.last_key_value().map(|(id, _)| *id);
+        // Data that is not synced would not become durable along with it.
+        let clean = writing.files.values().all(|file| !file.is_dirty())
+            || planted("written-through-beside-unsynced-data");
+        let followed = at.segment.get() <= self.followed.load(Ordering::Relaxed);
         let file = match writing.files.entry(at.segment) {
             Entry::Occupied(file) => file.into_mut(),
             Entry::Vacant(place) => place.insert(self.reopen(at.segment)?),
@@ -67,11 +76,18 @@ impl FileStorage {
         // Before the first byte: what does not fit is `Full`, and nothing is broken.
         file.allocate(at.offset.saturating_add(bytes))
             .map_err(|cause| self.error("allocating", at.segment, cause))?;
-        if sync == Sync::Yes {
-            file.prepare_for(bytes);
+        let through = sync == Sync::Yes && clean && !followed;
+        let written = through && {
+            let written = file.append_through(at.offset, frame, &mut writing.buffer);
+            written.map_err(|cause| self.broken("writing", at.segment, cause))?
+        };
+        if !written {
+            if sync == Sync::Yes {
+                file.prepare_for(bytes);
+            }
+            file.append(at.offset, frame)
+                .map_err(|cause| self.broken("writing", at.segment, cause))?;
         }
-        file.append(at.offset, frame)
-            .map_err(|cause| self.broken("writing", at.segment, cause))?;
         // The seal of the segment before is always synced.
         if newest == Some(at.segment) {
             writing.rhythm.frame(sync == Sync::Yes);
