@@ -23,11 +23,13 @@ mod deletion;
 mod outcome;
 mod pace;
 mod perform;
+mod reunion;
 mod step;
 mod thread;
 
 use deletion::Deletion;
 use pace::Pace;
+use reunion::Reunion;
 use thread::FlightWaker;
 pub(crate) use thread::committer_thread;
 
@@ -87,6 +89,7 @@ pub(crate) struct Driver {
     /// A deletion under way.
     deletion: Option<Deletion>,
     pace: Pace,
+    reunion: Reunion,
     waker: Waker,
     /// When something was last written: the watermark waits from here.
     active: Option<Instant>,
@@ -134,6 +137,7 @@ impl Driver {
             early: Vec::new(),
             deletion: None,
             pace: Pace::default(),
+            reunion: Reunion::default(),
             waker: Waker::from(Arc::new(FlightWaker(shared.clone()))),
             active: None,
             unsynced_bytes: 0,
@@ -160,6 +164,9 @@ impl Driver {
                 Some(until) => shared.durable() >= until,
                 None => state.heir.is_some() && !state.closing && self.flights.is_empty(),
             };
+            if reached && until.is_some() && state.failure.is_none() {
+                state.reunion = self.reunion.expected();
+            }
             if reached || state.failure.is_some() {
                 state.closed |= state.closing && state.failure.is_some();
                 return self.put_back(state, None);
@@ -221,6 +228,11 @@ impl Driver {
         }
     }
 
+    /// Those who were woken did not come in time.
+    pub(crate) fn let_down(&mut self) {
+        self.reunion.failed();
+    }
+
     fn put_back(
         mut self: Box<Self>,
         mut state: MutexGuard<'_, State>,
@@ -264,14 +276,15 @@ impl Driver {
 
     fn start(&mut self, shared: &Shared, mut write: Write) {
         let bytes = std::mem::take(&mut write.bytes);
+        let begun = Instant::now();
         let mut future = shared.storage.append(write.at, bytes, write.sync);
         match future.as_mut().poll(&mut Context::from_waker(&self.waker)) {
             Poll::Ready(Err(cause @ StorageError::Full(_))) if !planted("full-is-a-failure") => {
                 self.full(shared, &write, cause);
             }
-            Poll::Ready(result) => self.finish(shared, Started::new(write), result),
+            Poll::Ready(result) => self.finish(shared, Started::new(write, begun), result),
             Poll::Pending => self.flights.push(Flight {
-                write: Some(Started::new(write)),
+                write: Some(Started::new(write, begun)),
                 future,
             }),
         }

@@ -51,6 +51,8 @@ pub(crate) struct State {
     pub(crate) group: u32,
     /// A caller of `commit` waits for its turn to drive, until this LSN is durable.
     pub(crate) heir: Option<Lsn>,
+    /// The next frame waits until the log ends here, or until this moment.
+    pub(crate) reunion: Option<(Lsn, Instant)>,
     pub(crate) failure: Option<StorageError>,
     pub(crate) closing: bool,
     pub(crate) closed: bool,
@@ -345,7 +347,8 @@ impl Shared {
             state.receipt = receipt;
             self.durable.store(durable.get(), Ordering::SeqCst);
             woken.extend(state.until_durable.reached(durable));
-            if state.heir.is_some_and(|until| durable >= until) {
+            // Also who was the heir, and fell asleep before another took over.
+            if state.heir.is_none_or(|until| durable >= until) {
                 self.turn.notify_all();
             }
         }

@@ -88,6 +88,7 @@ impl Wal {
                 truncations: Truncations::default(),
                 group: 0,
                 heir: None,
+                reunion: None,
                 failure: None,
                 closing: false,
                 closed: false,

@@ -70,7 +70,9 @@ impl Driver {
         match result {
             Ok(()) => {
                 self.committer.stored(write.id);
-                self.pace.finished(write.at.elapsed());
+                let took = write.at.elapsed();
+                self.pace.finished(took);
+                self.reunion.stored(took);
                 self.unsynced_bytes += write.stored_bytes;
                 // The first frame of a segment is synced in any log, and attested by the next.
                 if write.sync == Sync::Yes && write.begins.is_none() {
@@ -105,8 +107,10 @@ impl Driver {
             let (receipt, before) = (self.committer.receipt(), shared.durable());
             let acknowledged = receipt.0.get().saturating_sub(before.get());
             if acknowledged > 0 {
-                let company = state.next.plus(acknowledged);
-                self.pace.woke(Instant::now(), company);
+                let (now, company) = (Instant::now(), state.next.plus(acknowledged));
+                self.pace.woke(now, company);
+                let waiting = state.next.get().saturating_sub(receipt.0.get());
+                self.reunion.woke(now, acknowledged, waiting, state.next);
             }
             shared.advance(&mut state, self.committer.written(), receipt)
         };
@@ -122,10 +126,10 @@ impl Driver {
 }
 
 impl Started {
-    pub(super) fn new(write: Write) -> Self {
+    pub(super) fn new(write: Write, at: Instant) -> Self {
         Started {
             id: write.id,
-            at: Instant::now(),
+            at,
             sync: write.sync,
             kind: write.kind,
             begins: write.begins,

@@ -1,5 +1,7 @@
 //! What is asked of a driver besides appends: done while nothing else is under way.
 
+use std::time::Instant;
+
 use super::{Driver, Started, now_micros};
 use crate::block::block_on;
 use crate::committer::{Committer, Write};
@@ -41,8 +43,9 @@ impl Driver {
         let mut next = Some(write);
         while let Some(mut write) = next.take() {
             let bytes = std::mem::take(&mut write.bytes);
+            let begun = Instant::now();
             match block_on(shared.storage.append(write.at, bytes, write.sync)) {
-                Ok(()) => self.finish(shared, Started::new(write), Ok(())),
+                Ok(()) => self.finish(shared, Started::new(write, begun), Ok(())),
                 Err(StorageError::Full(_)) if write.kind == Kind::Seal => {
                     self.committer.revert(&write);
                     self.committer.skip_seal();

@@ -34,6 +34,7 @@ pub(crate) fn committer_thread(shared: &Shared) {
             shared.work.wait(&mut state);
             continue;
         };
+        state.reunion = None;
         drop(state);
         let driven = driver.run(shared, None);
         state = driven.state;
