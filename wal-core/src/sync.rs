@@ -39,7 +39,7 @@ mod real {
 mod real {
     use std::fmt;
     use std::ops::{Deref, DerefMut};
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     pub(crate) use shuttle::sync::atomic::{AtomicU32, AtomicU64, Ordering};
     pub(crate) use shuttle::thread::{Builder, JoinHandle, Thread, current, park, park_timeout};
@@ -47,7 +47,10 @@ mod real {
     #[derive(Default)]
     pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
 
-    pub(crate) struct MutexGuard<'a, T>(Option<shuttle::sync::MutexGuard<'a, T>>);
+    pub(crate) struct MutexGuard<'a, T> {
+        mutex: &'a shuttle::sync::Mutex<T>,
+        held: Option<shuttle::sync::MutexGuard<'a, T>>,
+    }
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Self {
@@ -55,10 +58,19 @@ mod real {
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            let locked = self.0.lock();
-            MutexGuard(Some(
-                locked.unwrap_or_else(|poisoned| poisoned.into_inner()),
-            ))
+            let mut guard = MutexGuard {
+                mutex: &self.0,
+                held: None,
+            };
+            guard.lock();
+            guard
+        }
+    }
+
+    impl<T> MutexGuard<'_, T> {
+        fn lock(&mut self) {
+            let held = self.mutex.lock();
+            self.held = Some(held.unwrap_or_else(|poisoned| poisoned.into_inner()));
         }
     }
 
@@ -72,25 +84,27 @@ mod real {
         type Target = T;
         #[allow(clippy::unwrap_used)] // models only: empty only while a condition is awaited
         fn deref(&self) -> &T {
-            self.0.as_ref().unwrap()
+            self.held.as_ref().unwrap()
         }
     }
 
     impl<T> DerefMut for MutexGuard<'_, T> {
         #[allow(clippy::unwrap_used)] // as above
         fn deref_mut(&mut self) -> &mut T {
-            self.0.as_mut().unwrap()
+            self.held.as_mut().unwrap()
         }
     }
 
     #[derive(Debug, Default)]
     pub(crate) struct Condvar(shuttle::sync::Condvar);
 
-    pub(crate) struct TimedOut;
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    pub(crate) struct TimedOut(bool);
 
     impl TimedOut {
         pub(crate) fn timed_out(&self) -> bool {
-            true
+            self.0
         }
     }
 
@@ -100,20 +114,29 @@ mod real {
         }
 
         pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-            if let Some(held) = guard.0.take() {
+            if let Some(held) = guard.held.take() {
                 let held = self.0.wait(held);
-                guard.0 = Some(held.unwrap_or_else(|poisoned| poisoned.into_inner()));
+                guard.held = Some(held.unwrap_or_else(|poisoned| poisoned.into_inner()));
             }
         }
 
-        /// There is no time in a model: it is always up.
-        pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _: Instant) -> TimedOut {
-            if let Some(held) = guard.0.take() {
-                let held = self.0.wait_timeout(held, std::time::Duration::ZERO);
-                let (held, _) = held.unwrap_or_else(|poisoned| poisoned.into_inner());
-                guard.0 = Some(held);
+        /// There is no clock in a model: a short while is over as soon as others have had their
+        /// turn, and a minute never is.
+        pub(crate) fn wait_until<T>(
+            &self,
+            guard: &mut MutexGuard<'_, T>,
+            deadline: Instant,
+        ) -> TimedOut {
+            let short = deadline.saturating_duration_since(Instant::now()) < MINUTE;
+            match short {
+                true => {
+                    guard.held = None;
+                    shuttle::thread::yield_now();
+                    guard.lock();
+                }
+                false => self.wait(guard),
             }
-            TimedOut
+            TimedOut(short)
         }
 
         pub(crate) fn notify_one(&self) {
