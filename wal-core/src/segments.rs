@@ -171,3 +171,40 @@ impl Segments {
         self.0.drain(keep..).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Entry;
+
+    fn index(entries: usize) -> Arc<Mutex<Index>> {
+        let mut index = Index::default();
+        for frame in 0..entries as u64 {
+            let entry = Entry {
+                lsn: Lsn::new(frame),
+                offset: frame * 4096,
+                time: 0,
+            };
+            index.push(entry, 0);
+        }
+        Arc::new(Mutex::new(index))
+    }
+
+    /// How many of 100 segments keep an index of this length after each was asked for.
+    fn kept(entries: usize) -> usize {
+        let mut segments = Segments::default();
+        let ids = (1..=100).map(SegmentId::new);
+        ids.clone()
+            .for_each(|id| segments.push(Known::named(id, Lsn::new(id.get()))));
+        let index = index(entries);
+        ids.for_each(|id| segments.remember(id, &index));
+        segments.iter().filter(|it| it.index.is_some()).count()
+    }
+
+    /// G8.
+    #[test]
+    fn many_short_indexes_are_kept_and_few_long_ones() {
+        assert_eq!(kept(64), 100);
+        assert!((NEWEST..=NEWEST + 8).contains(&kept(MAX_ENTRIES)));
+    }
+}

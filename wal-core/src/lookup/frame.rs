@@ -83,8 +83,10 @@ impl Listing {
     /// Where the record with this LSN lies.
     pub(super) fn find(&self, lsn: Lsn) -> Result<Found> {
         let index = usize::try_from(lsn.since(self.header.first)).unwrap_or(usize::MAX);
-        let before = self.table().get(..index.saturating_mul(ENTRY_BYTES));
-        let found = before.zip(self.entries().nth(index));
+        let split = self
+            .table()
+            .split_at_checked(index.saturating_mul(ENTRY_BYTES));
+        let found = split.and_then(|(before, rest)| Some((before, frame::entries(rest).next()?)));
         let (before, entry) = found
             .ok_or_else(|| lost(self.segment, self.offset, lsn, "its frame ends before it"))?;
         let start = self.table_end as u64 + frame::total_length(before);
