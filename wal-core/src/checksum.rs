@@ -21,10 +21,24 @@ pub(crate) fn crc_more(sum: u32, bytes: &[u8]) -> u32 {
 /// CRC-32C of a record, seeded with its LSN: the same bytes at another place of
 /// the log have another sum, so that a record that was moved never passes.
 pub(crate) fn record_crc(lsn: Lsn, payload: &[u8]) -> u32 {
-    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-    digest.update(&lsn.get().to_le_bytes());
-    digest.update(payload);
-    u32::try_from(digest.finalize()).unwrap_or_default()
+    RecordSums::new().of(lsn, payload)
+}
+
+/// The sums of many records: a digest holds a table, which would be copied for each.
+pub(crate) struct RecordSums(Digest);
+
+impl RecordSums {
+    pub(crate) fn new() -> Self {
+        RecordSums(Digest::new(CrcAlgorithm::Crc32Iscsi))
+    }
+
+    /// As [`record_crc`].
+    pub(crate) fn of(&mut self, lsn: Lsn, payload: &[u8]) -> u32 {
+        self.0.reset();
+        self.0.update(&lsn.get().to_le_bytes());
+        self.0.update(payload);
+        u32::try_from(self.0.finalize()).unwrap_or_default()
+    }
 }
 
 /// The chain value before the first record of a log.
@@ -73,6 +87,9 @@ mod tests {
         let (lsn, payload) = (Lsn::new(7), b"payload".as_slice());
         let one_by_one = crc_more(crc(&lsn.get().to_le_bytes()), payload);
         assert_eq!(record_crc(lsn, payload), one_by_one);
+        let mut sums = RecordSums::new();
+        assert_ne!(sums.of(Lsn::new(8), payload), one_by_one);
+        assert_eq!(sums.of(lsn, payload), one_by_one, "of this record alone");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use crate::checksum::record_crc;
 use crate::codec::{Fields, join};
 use crate::{Lsn, SegmentId};
 
@@ -71,6 +72,11 @@ impl Location {
     pub(crate) fn moved_to(&mut self, segment: SegmentId, frame_offset: u64) {
         self.segment = segment;
         self.offset += frame_offset;
+    }
+
+    /// Whether these bytes are the record's.
+    pub(crate) fn is_of(&self, payload: &[u8]) -> bool {
+        payload.len() as u64 == u64::from(self.length) && record_crc(self.lsn, payload) == self.crc
     }
 
     /// The record's number.

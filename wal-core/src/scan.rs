@@ -14,6 +14,7 @@ use crate::segment::SegmentHeader;
 use crate::{Lsn, Position, Storage, StorageError};
 
 /// Reads start this large and double, so that a short log costs little and a long one few calls.
+/// What was copied is verified while it is in the processor's cache.
 const FIRST_WINDOW: u64 = 64 << 10;
 const LARGEST_WINDOW: u64 = 256 << 10;
 
@@ -164,8 +165,9 @@ impl Walker {
         if let Some(bytes) = self.in_window(length) {
             return Ok(bytes);
         }
-        let ahead = length.max(self.window_bytes).min(self.left());
+        let ahead = self.ahead_of(length).min(self.left());
         let range = self.offset..self.offset + ahead;
+        self.window = Bytes::new(); // its memory may serve again
         self.window = block_on(self.storage.read(self.header.segment, range))?;
         self.window_at = self.offset;
         self.window_bytes = (self.window_bytes * 2).min(LARGEST_WINDOW);
@@ -174,6 +176,18 @@ impl Walker {
             .len()
             .min(usize::try_from(length).unwrap_or(usize::MAX));
         Ok(self.window.slice(..held))
+    }
+
+    /// How much to read where a frame of `length` bytes is wanted: as many of the kind as the
+    /// window holds, and the header after them, which tells how much to read then. So frames
+    /// that are alike are read once, whatever their length.
+    fn ahead_of(&self, length: u64) -> u64 {
+        let header = frame::HEADER_BYTES as u64;
+        if length <= header {
+            return self.window_bytes;
+        }
+        let each = length.next_multiple_of(u64::from(self.header.align));
+        each * (self.window_bytes / each).max(1) + header
     }
 
     fn in_window(&self, length: u64) -> Option<Bytes> {

@@ -6,13 +6,20 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::index::Index;
+use crate::index::{Index, MAX_ENTRIES};
 use crate::segment::SegmentHeader;
 use crate::sync::Mutex;
 use crate::{Lsn, SegmentId};
 
-/// So many segments keep their index in memory; the others' is read from their footers.
-const INDEXES: usize = 8;
+/// So many of the newest segments keep their index in memory, however long it is.
+const NEWEST: usize = 8;
+
+/// The older ones' are read from their footers when they are asked for; what is kept of them
+/// has no more entries than these together: 3 MiB, as much as eight of the longest.
+const OLDER_ENTRIES: usize = 8 * MAX_ENTRIES;
+
+/// An index without entries counts as so many.
+const INDEX_OVERHEAD: usize = 8;
 
 /// A segment whose header was read.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +47,11 @@ impl Known {
             info: None,
             index: None,
         }
+    }
+
+    /// A copy of what its header says, if that was read.
+    pub(crate) fn info(&self) -> Option<SegmentInfo> {
+        self.info.as_deref().copied()
     }
 
     /// With its header.
@@ -83,7 +95,7 @@ impl Segments {
     /// Adds a segment that was just begun.
     pub(crate) fn push(&mut self, segment: Known) {
         self.0.push_back(segment);
-        let stale = self.0.len().checked_sub(INDEXES + 1);
+        let stale = self.0.len().checked_sub(NEWEST + 1);
         if let Some(known) = stale.and_then(|stale| self.0.get_mut(stale)) {
             known.index = None;
         }
@@ -129,13 +141,14 @@ impl Segments {
         self.0.get(at.checked_sub(1)?)
     }
 
-    /// Keeps the index of an older segment, instead of another older one's.
+    /// Keeps the index of a segment. Those of older ones go when there are too many.
     pub(crate) fn remember(&mut self, id: SegmentId, index: &Arc<Mutex<Index>>) {
-        let newest = self.0.len().saturating_sub(INDEXES);
-        let older = self.0.iter_mut().take(newest);
-        let kept: Vec<&mut Known> = older.filter(|known| known.index.is_some()).collect();
-        if kept.len() >= INDEXES {
-            kept.into_iter().for_each(|known| known.index = None);
+        let older = self.0.len().saturating_sub(NEWEST);
+        let weight = |index: &Arc<Mutex<Index>>| index.lock().entries().len() + INDEX_OVERHEAD;
+        let kept = self.0.iter().take(older).filter_map(|it| it.index.as_ref());
+        if kept.map(weight).sum::<usize>() + weight(index) > OLDER_ENTRIES {
+            let older = self.0.iter_mut().take(older);
+            older.for_each(|known| known.index = None);
         }
         if let Some(known) = self.get_mut(id) {
             known.index = Some(Arc::clone(index));
@@ -156,5 +169,42 @@ impl Segments {
     pub(crate) fn take_after(&mut self, id: SegmentId) -> Vec<Known> {
         let keep = self.0.partition_point(|known| known.id <= id);
         self.0.drain(keep..).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Entry;
+
+    fn index(entries: usize) -> Arc<Mutex<Index>> {
+        let mut index = Index::default();
+        for frame in 0..entries as u64 {
+            let entry = Entry {
+                lsn: Lsn::new(frame),
+                offset: frame * 4096,
+                time: 0,
+            };
+            index.push(entry, 0);
+        }
+        Arc::new(Mutex::new(index))
+    }
+
+    /// How many of 100 segments keep an index of this length after each was asked for.
+    fn kept(entries: usize) -> usize {
+        let mut segments = Segments::default();
+        let ids = (1..=100).map(SegmentId::new);
+        ids.clone()
+            .for_each(|id| segments.push(Known::named(id, Lsn::new(id.get()))));
+        let index = index(entries);
+        ids.for_each(|id| segments.remember(id, &index));
+        segments.iter().filter(|it| it.index.is_some()).count()
+    }
+
+    /// G8.
+    #[test]
+    fn many_short_indexes_are_kept_and_few_long_ones() {
+        assert_eq!(kept(64), 100);
+        assert!((NEWEST..=NEWEST + 8).contains(&kept(MAX_ENTRIES)));
     }
 }

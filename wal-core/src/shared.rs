@@ -447,7 +447,14 @@ impl Shared {
 
     /// The segment that holds `lsn`, or the one that will.
     pub(crate) fn segment_of(&self, lsn: Lsn) -> Result<Option<SegmentInfo>> {
-        let known = self.state.lock().segments.of(lsn).cloned();
+        let known = {
+            let state = self.state.lock();
+            let known = state.segments.of(lsn);
+            if let Some(info) = known.and_then(Known::info) {
+                return Ok(Some(info));
+            }
+            known.cloned()
+        };
         known.map(|known| self.info(&known)).transpose()
     }
 
@@ -459,6 +466,10 @@ impl Shared {
         let (here, after) = {
             let state = self.state.lock();
             let (here, after) = (state.segments.get(id), state.segments.after(id));
+            let was_read = |known: &Known| known.info.is_some();
+            if here.is_none_or(was_read) && after.is_none_or(was_read) {
+                return Ok((here.and_then(Known::info), after.and_then(Known::info)));
+            }
             (here.cloned(), after.cloned())
         };
         let here = here.map(|known| self.info(&known)).transpose()?;
@@ -487,13 +498,21 @@ impl Shared {
     pub(crate) fn move_hold(&self, from: Lsn, to: Lsn) {
         let mut state = self.state.lock();
         state.retention.hold(to);
-        state.retention.unhold(from);
-        self.work.notify_one();
+        self.unhold(&mut state, from);
     }
 
     pub(crate) fn drop_hold(&self, from: Lsn) {
-        self.state.lock().retention.unhold(from);
-        self.work.notify_one();
+        self.unhold(&mut self.state.lock(), from);
+    }
+
+    /// Wakes the committer thread only if that lets something go: a reader moves its hold with
+    /// every frame, and would wake it each time for nothing.
+    fn unhold(&self, state: &mut State, from: Lsn) {
+        let floor = state.retention.floor();
+        state.retention.unhold(from);
+        if state.retention.floor() > floor {
+            self.work.notify_one();
+        }
     }
 }
 

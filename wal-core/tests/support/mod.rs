@@ -1,10 +1,11 @@
-//! A simulated disk whose names say what a test wants, and that refuses to delete on request.
+//! A simulated disk whose names say what a test wants, that refuses to delete on request, and
+//! that counts what is read.
 
 // Each test uses a part of it.
 #![allow(dead_code)]
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
@@ -21,6 +22,22 @@ pub(crate) struct Odd {
     pub(crate) keeps: Arc<AtomicBool>,
     /// Deletions stay under way until this is opened.
     pub(crate) gate: Option<Gate>,
+    pub(crate) read: Arc<Read>,
+}
+
+/// What was asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    calls: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Read {
+    /// Calls and bytes since the last time.
+    pub(crate) fn take(&self) -> (u64, u64) {
+        let take = |counter: &AtomicU64| counter.swap(0, Ordering::SeqCst);
+        (take(&self.calls), take(&self.bytes))
+    }
 }
 
 /// Closed at first.
@@ -42,6 +59,7 @@ impl Odd {
             rename: |_| {},
             keeps: Arc::default(),
             gate: None,
+            read: Arc::default(),
         }
     }
 }
@@ -66,6 +84,9 @@ impl Storage for Odd {
         self.disk.sync()
     }
     fn read(&self, segment: SegmentId, range: Range<u64>) -> IoFuture<Bytes> {
+        self.read.calls.fetch_add(1, Ordering::SeqCst);
+        let bytes = range.end.saturating_sub(range.start);
+        self.read.bytes.fetch_add(bytes, Ordering::SeqCst);
         self.disk.read(segment, range)
     }
     fn list(&self) -> IoFuture<Vec<SegmentMeta>> {
