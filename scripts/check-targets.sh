@@ -15,9 +15,10 @@ targets=(
   i686-unknown-linux-gnu powerpc64-unknown-linux-gnu s390x-unknown-linux-gnu
 )
 installed=$(rustup target list --installed)
+chosen=()
 for target in "${targets[@]}"; do
   grep -qx "$target" <<<"$installed" || rustup target add "$target"
-  echo "== $target"
-  RUSTFLAGS="${RUSTFLAGS:-} -D warnings" cargo check --locked --quiet "$@" \
-    -p wal-core -p wal-fs --target "$target"
+  chosen+=(--target "$target")
 done
+echo "== ${targets[*]}"
+RUSTFLAGS="${RUSTFLAGS:-} -D warnings" cargo check --locked --quiet "$@" -p wal-core -p wal-fs "${chosen[@]}"

@@ -7,7 +7,8 @@
 #   --again   for each bug that was missed, once more at the end (default: no second look)
 #   --write   writes docs/PLANTED.md (of named bugs, their rows); without it only checks that
 #             every bug is found
-# The suite that docs/PLANTED.md names for a bug is tried first, then the others in order.
+# The suite that docs/PLANTED.md names for a bug is tried first, then the others in order. Two bugs
+# are looked for at once.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,7 +18,7 @@ while [ $# -gt 0 ]; do
     --limit) limit=$2; shift ;;
     --again) again=$2; shift ;;
     --write) write=1 ;;
-    -*) sed -n '2,10s/^# \{0,1\}//p' "$0"; [ "$1" = --help ] && exit 0; exit 2 ;;
+    -*) sed -n '2,11s/^# \{0,1\}//p' "$0"; [ "$1" = --help ] && exit 0; exit 2 ;;
     *) only+=("$1") ;;
   esac
   shift
@@ -28,14 +29,16 @@ log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
 rows() { sed -n 's/ *| */|/g; /^#/d; /^$/d; p' "$1"; }
 
-# Each suite's program, built once with all bugs in it.
+# Each suite's program, built once with all bugs in it. (The fuzz targets are a workspace of their own.)
 echo "building with all bugs"
-RUSTFLAGS="--cfg wal_planted" cargo test --release --locked --no-run --tests \
-  -p wal-core -p wal-fs -p wal-s3 -p wal-streaming --target-dir "$target/planted" 2>&1 | tee "$log/build" |
+export RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/planted/rustc
+cargo test --release --locked --no-run --tests \
+  -p wal-core -p wal-fs -p wal-s3 -p wal-streaming --target-dir "$target" 2>&1 | tee "$log/build" |
   grep -E "^(warning|error)" || true
-RUSTFLAGS="--cfg wal_planted --cfg wal_shuttle" cargo test --release --locked --no-run \
-  -p wal-core --test models --target-dir "$target/planted-models" 2>&1 | tee "$log/models" |
+RUSTFLAGS="--cfg wal_shuttle" cargo test --release --locked --no-run \
+  -p wal-core --test models --target-dir "$target/models" 2>&1 | tee "$log/models" |
   grep -E "^(warning|error)" || true
+unset RUSTC_WORKSPACE_WRAPPER
 (cd fuzz && RUSTFLAGS="--cfg wal_planted" cargo build --release --locked --bin fuzz \
   --target-dir "$target/planted-fuzz" 2>&1 | grep -E "^(warning|error)") || true
 program() { # TEST: the models are empty in the other build
@@ -44,14 +47,34 @@ program() { # TEST: the models are empty in the other build
   sed -n "s|.*Executable tests/\($1\)\(/main\)\{0,1\}\.rs (\(.*\))$|\3|p" "$log/$from" | head -n 1
 }
 
+# Calls a function for each item, for two at once, each with a directory `out` of its own.
+share() { # FUNCTION ITEM...
+  local function=$1 item job jobs=()
+  shift
+  exec 3< <(printf '%s\n' "$@")
+  for job in 1 2; do
+    (
+      out=$log/job-$job
+      mkdir -p "$out"
+      exec 9>"$log/turn"
+      while flock 9 && IFS= read -r item <&3; do
+        flock -u 9
+        "$function" "$item" || exit 1
+      done
+    ) &
+    jobs+=($!)
+  done
+  for job in "${jobs[@]}"; do wait "$job" || return 1; done
+}
+
 # How long one check may take before it counts as hanging.
 patience=100
 # Runs a suite for at most so many seconds; 0: passed, 124: it had no more time, else: it failed.
 run() { # SECONDS ROUNDS CRATE TEST FILTER
   local seconds=$1 rounds=$2 crate=$3 path
   if [ "$crate" = fuzz ]; then
-    (cd "$log" && timeout -s KILL "$seconds" "$target/planted-fuzz/release/fuzz" "$4" \
-      --seconds $((rounds < 2 ? 1 : 60))) >"$log/out" 2>&1
+    (cd "$out" && timeout -s KILL "$seconds" "$target/planted-fuzz/release/fuzz" "$4" \
+      --seconds $((rounds < 2 ? 1 : 60))) >"$out/out" 2>&1
     local fuzzed=$?
     [ $fuzzed -eq 137 ] && fuzzed=124
     return $fuzzed
@@ -64,7 +87,7 @@ run() { # SECONDS ROUNDS CRATE TEST FILTER
     WAL_CHECK_SECONDS=$patience WAL_CASES=$((rounds * 250)) WAL_SIM_SEEDS=$((rounds * 2)) WAL_SCHEDULES=$((rounds * 100)) \
       WAL_KILL_ROUNDS=$((4 + rounds)) PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 PROPTEST_CASES=$((rounds * 40)) \
       timeout -s KILL "$seconds" "$path" ${5:+"$5"} --test-threads 2
-  ) >"$log/out" 2>&1
+  ) >"$out/out" 2>&1
   local ended=$?
   [ $ended -eq 137 ] && ended=124
   return $ended
@@ -97,13 +120,16 @@ by_guarantee() {
 
 # Without a bug; and how long a short look takes then. One that takes much longer hangs.
 unset WAL_PLANTED
-declare -A clean
-for suite in "${suites[@]}"; do
-  IFS='|' read -r name crate test filter <<<"$suite"
+without_a_bug() { # SUITE
+  local name crate test filter begun
+  IFS='|' read -r name crate test filter <<<"$1"
   begun=$(date +%s%N)
-  run 120 1 "$crate" "$test" "$filter" || { tail -n 40 "$log/out"; echo "without a bug: $name fails" >&2; exit 1; }
-  clean[$name]=$((($(date +%s%N) - begun) / 1000000))
-done
+  run 120 1 "$crate" "$test" "$filter" || { tail -n 40 "$out/out"; echo "without a bug: $name fails" >&2; return 1; }
+  echo "$name|$((($(date +%s%N) - begun) / 1000000))" >>"$log/clean"
+}
+share without_a_bug "${suites[@]}" || exit 1
+declare -A clean
+while IFS='|' read -r name took; do clean[$name]=$took; done <"$log/clean"
 echo "without a bug all ${#suites[@]} suites pass ($SECONDS s)"
 
 # Looks for a bug for so many seconds; sets `by` to the suite that found it, and `spent`.
@@ -139,40 +165,46 @@ look_for() { # SECONDS BUG CRATE
   spent=$(awk -v ns=$(($(date +%s%N) - begun)) 'BEGIN {printf "%.1f", ns / 1e9}')
 }
 
-found=0 late=()
-# Looks for each of them; those that were not found are in `late`.
-look_for_all() { # SECONDS BUG...
-  local limit=$1 bug name guarantee crate what why
-  shift
-  late=()
-  for bug in "$@"; do
-    IFS='|' read -r name guarantee crate what <<<"$bug"
-    if [ ${#only[@]} -gt 0 ] && [[ ! " ${only[*]} " == *" $name "* ]]; then continue; fi
-    look_for "$limit" "$name" "$crate"
-    if [ -n "$by" ]; then
-      found=$((found + 1))
-      why=$(grep -A1 -m1 "panicked at" "$log/out" | tail -n 1 | cut -c1-90 | tr '|' '/')
-      echo "$spent s  $guarantee  $name: $by: $why"
-      echo "$guarantee | $by | \`$name\` | $what | $spent s" >>"$log/table"
-    else
-      late+=("$bug")
-      echo "not found in $spent s: $guarantee $name" >&2
-    fi
-  done
+# Looks for a bug, and notes what became of it.
+look() { # BUG
+  local name guarantee crate what why by spent
+  IFS='|' read -r name guarantee crate what <<<"$1"
+  look_for "$limit" "$name" "$crate"
+  if [ -n "$by" ]; then
+    why=$(grep -A1 -m1 "panicked at" "$out/out" | tail -n 1 | cut -c1-90 | tr '|' '/')
+    echo "$spent s  $guarantee  $name: $by: $why"
+    echo "$guarantee | $by | \`$name\` | $what | $spent s" >>"$log/table"
+  else
+    echo "$1" >>"$log/late"
+    echo "not found in $spent s: $guarantee $name" >&2
+  fi
 }
+
+# Looks for each of them; those that were not found are in `late`.
+look_for_all() { # BUG...
+  : >"$log/late"
+  share look "$@"
+  mapfile -t late <"$log/late"
+}
+
+chosen=()
+for bug in "${bugs[@]}"; do
+  [ ${#only[@]} -gt 0 ] && [[ ! " ${only[*]} " == *" ${bug%%|*} "* ]] || chosen+=("$bug")
+done
+: >"$log/table"
 limits=$limit
 [ "$again" -eq 0 ] || limits="$limit s, and once more $again"
-look_for_all "$limit" "${bugs[@]}"
+look_for_all "${chosen[@]}"
 if [ "$again" -gt 0 ] && [ ${#late[@]} -gt 0 ]; then
   echo "once more, for at most $again s each: ${#late[@]}"
   limit=$again
-  look_for_all "$again" "${late[@]}"
+  look_for_all "${late[@]}"
 fi
+echo "$(wc -l <"$log/table") found, ${#late[@]} not found ($SECONDS s)"
 for bug in "${late[@]}"; do
   IFS='|' read -r name guarantee crate what <<<"$bug"
   echo "$guarantee | **not found** | \`$name\` | $what | $limit s" >>"$log/table"
 done
-echo "$found found, ${#late[@]} not found ($SECONDS s)"
 
 # The rows of bugs that were not asked for stay.
 if [ -n "$write" ] && [ ${#only[@]} -gt 0 ]; then

@@ -17,39 +17,21 @@ case "$lives" in
   *[!0-9]*) sed -n '2,11s/^# \{0,1\}//p' "$0"; [ "$lives" = --help ] && exit 0; exit 2 ;;
 esac
 file_system=${WAL_POWER_FS:-ext4}
-for program in qemu-system-x86_64 busybox "mkfs.$file_system" dpkg; do
-  command -v "$program" >/dev/null || { echo "$program is missing" >&2; exit 1; }
-done
+. scripts/machine.sh
+need qemu-system-x86_64 busybox "mkfs.$file_system" dpkg
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
-[ -z "${WAL_PLANTED:-}" ] || { target+=/planted; export RUSTFLAGS="--cfg wal_planted"; }
+[ -z "${WAL_PLANTED:-}" ] || export RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/planted/rustc
 machine=$target/power-cut
-mkdir -p "$machine"
 
 # The kernel, and the modules that it needs for its disk and for the line to here.
 modules="virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk virtio_console"
 [ "$file_system" != xfs ] || modules+=" libcrc32c xfs"
-if [ ! -e "$machine/kernel" ]; then
-  package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-.*\)/\1/p' | head -n 1)
-  (cd "$machine" && apt-get download -q "$package" && dpkg -x "$package"_*.deb unpacked && rm "$package"_*.deb)
-  cp "$machine"/unpacked/boot/vmlinuz-* "$machine/kernel.new"
-  mv "$machine/kernel.new" "$machine/kernel"
-fi
+unpack_kernel "$machine"
 
-# What runs in it: this test, with the libraries that it is linked to.
+# What runs in it: this test.
 program=$(cargo test --release --locked --no-run -p wal-fs --test survives_a_power_cut --target-dir "$target" 2>&1 |
   tee /dev/stderr | sed -n 's/.*Executable .* (\(.*\))$/\1/p')
-root=$machine/root
-rm -rf "$root"
-mkdir -p "$root"/{dev,proc,disk,modules}
-cp "$(command -v busybox)" "$root/busybox"
-strip -o "$root/program" "$program"
-ldd "$program" | grep -oE '/[^ ]+' | while read -r library; do
-  install -D "$library" "$root$library"
-done
-for module in $modules; do
-  find "$machine/unpacked/lib/modules" -name "$module.ko" -exec cp {} "$root/modules/" \;
-done
-cat >"$root/init" <<END
+pack "$machine" "$modules" "$program" <<END
 #!/busybox sh
 /busybox mount -t devtmpfs none /dev
 /busybox mount -t proc none /proc
@@ -61,8 +43,6 @@ for module in $modules; do /busybox insmod /modules/\$module.ko; done
 WAL_POWER_PORT=/dev/vport0p1 RUST_BACKTRACE=1 /program --exact what_was_acknowledged_survives_a_power_cut --ignored --nocapture
 /busybox poweroff -f
 END
-chmod +x "$root/init"
-(cd "$root" && find . | busybox cpio -o -H newc >"$machine/initramfs" 2>/dev/null)
 
 export WAL_POWER_MACHINE=$machine WAL_POWER_ROUNDS=$lives WAL_POWER_SEED=${WAL_POWER_SEED:-$(date +%s)}
 echo "seed $WAL_POWER_SEED"

@@ -261,7 +261,7 @@ impl Committer {
         let unsealed = self.unsealed.as_ref();
         let early = self.limits.in_flight > 1 || planted("acknowledged-before-the-seal");
         if let Some(unsealed) = unsealed.filter(|_| !early) {
-            reached = unsealed.left_at.unwrap_or((unsealed.end, unsealed.chain));
+            reached = unsealed.left_at;
         }
         if reached.0 > self.durable {
             (self.durable, self.durable_chain) = reached;

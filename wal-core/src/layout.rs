@@ -11,14 +11,20 @@
 //! settled: there the names must follow each other without a gap, and a header is read only
 //! to ask whether a gap is one, or whether a leftover has come back.
 
+mod header;
+mod refused;
+
 use std::sync::Arc;
 
+pub(crate) use self::header::{is_complete, load};
+use self::header::{read_header, start_of};
+use self::refused::{check_link, refuse_if_acknowledged, refuse_if_foreign};
+pub(crate) use self::refused::{lost_before, refuse_if_whole};
 use crate::block::block_on;
 use crate::footer::{self, Footer};
-use crate::frame::{self, Kind};
+use crate::frame::Kind;
 use crate::planted::planted;
-use crate::scan::{Found, Walker};
-use crate::segment::{HEADER_BYTES, NotAHeader, SegmentHeader, VERSION};
+use crate::segment::SegmentHeader;
 use crate::segments::{Known, SegmentInfo, Segments};
 use crate::storage::SegmentMeta;
 use crate::{Epoch, Error, Identity, Lsn, Position, Result, SegmentId, Storage};
@@ -53,54 +59,6 @@ pub(crate) fn read(storage: &Arc<dyn Storage>) -> Result<Layout> {
     let settled = layout.link(storage, &listed)?;
     layout.names(storage, settled)?;
     Ok(layout)
-}
-
-type Header = std::result::Result<SegmentHeader, &'static str>;
-
-fn read_header(storage: &Arc<dyn Storage>, id: SegmentId) -> Result<Header> {
-    let bytes = block_on(storage.read(id, 0..HEADER_BYTES as u64))?;
-    match SegmentHeader::decode(&bytes) {
-        Ok(header) if header.segment != id => Ok(Err("the segment header is of another segment")),
-        Ok(header) => Ok(Ok(header)),
-        Err(NotAHeader::Invalid(reason)) => Ok(Err(reason)),
-        Err(NotAHeader::Newer(found)) => Err(Error::NewerFormat {
-            at: start_of(id, Lsn::ZERO),
-            found,
-            known: VERSION,
-        }),
-    }
-}
-
-/// The header of a segment that certainly is part of the log.
-pub(crate) fn load(
-    storage: &Arc<dyn Storage>,
-    known: &Known,
-    log: Identity,
-) -> Result<SegmentInfo> {
-    let lost = |reason: &str| Error::Lost {
-        lost: known.first..known.first.plus(1),
-        at: start_of(known.id, known.first),
-        reason: reason.into(),
-    };
-    let header = read_header(storage, known.id)?.map_err(lost)?;
-    if header.log != log {
-        return Err(lost("the segment belongs to another log"));
-    }
-    if header.first != known.first {
-        return Err(lost(
-            "the segment's name and its header tell different LSNs",
-        ));
-    }
-    let end = block_on(storage.length(known.id))?;
-    Ok(SegmentInfo { header, end })
-}
-
-fn start_of(segment: SegmentId, lsn: Lsn) -> Position {
-    Position {
-        segment,
-        offset: 0,
-        lsn,
-    }
 }
 
 impl Layout {
@@ -375,118 +333,5 @@ impl Layout {
             }),
             _ => Ok(()),
         }
-    }
-}
-
-/// Whether recovery's copy, if the segment begins with one, was finished. It was, too, if a
-/// later frame says so: then what is missing of it was damaged since (G4).
-pub(crate) fn is_complete(
-    storage: &Arc<dyn Storage>,
-    header: &SegmentHeader,
-    bytes: u64,
-) -> Result<bool> {
-    let mut walker = Walker::new(Arc::clone(storage), *header, bytes);
-    // The holds that are in force stand in the first append: without them it was cut short, too.
-    let mut bare = true;
-    while bare || walker.position().lsn < header.copied_until {
-        if let Found::Nothing(_) = walker.next()? {
-            if storage.limits().in_order && walker.left() > 0 {
-                return Ok(true); // nothing is ever torn there: it is damage, and the walk says so
-            }
-            let attested = walker.probe_beyond()?.durable;
-            return Ok(attested >= header.copied_until && (!bare || attested > header.first));
-        }
-        bare = false;
-    }
-    Ok(true)
-}
-
-fn check_link(header: &SegmentHeader, next: &SegmentHeader) -> Result<()> {
-    if header.log != next.log {
-        return Err(lost_before(next, "the segment belongs to another log"));
-    }
-    if header.first > next.first {
-        return Err(lost_before(next, "the segment begins after its successor"));
-    }
-    Ok(())
-}
-
-/// A leftover is deleted, so it must be one: of this log, and replaced by a segment that
-/// knew of an older one.
-fn refuse_if_foreign(header: &SegmentHeader, next: &SegmentHeader) -> Result<()> {
-    if header.log == next.log && next.previous > SegmentId::default() {
-        return Ok(());
-    }
-    Err(Error::Lost {
-        lost: header.first..Lsn::MAX,
-        at: start_of(next.segment, next.first),
-        reason: format!(
-            "segment {} begins a log of its own, but segment {} stands before it: two logs were \
-             mixed; move one of them elsewhere",
-            next.segment, header.segment
-        ),
-    })
-}
-
-pub(crate) fn lost_before(next: &SegmentHeader, reason: &str) -> Error {
-    Error::Lost {
-        lost: next.first..next.first,
-        at: start_of(next.previous, next.first),
-        reason: format!(
-            "{reason}; segment {} continues it, and holds the records from LSN {} on",
-            next.segment, next.first
-        ),
-    }
-}
-
-/// A segment whose header does not verify is a leftover of its own first append, unless a
-/// frame of a later append stands in it: then the first was stored, and the header is
-/// damaged. Frames of the file's earlier uses claim other segments.
-fn refuse_if_acknowledged(storage: &Arc<dyn Storage>, id: SegmentId, reason: &str) -> Result<()> {
-    const WINDOW: u64 = 1 << 20;
-    let bytes = block_on(storage.length(id))?;
-    refuse_if_whole(storage, id, bytes, reason)?;
-    let align = u64::from(storage.limits().align.max(1));
-    let mut offset = (HEADER_BYTES as u64).next_multiple_of(align);
-    while offset < bytes {
-        // Windows overlap by a frame header.
-        let end = bytes.min(offset + WINDOW + frame::HEADER_BYTES as u64);
-        let window = block_on(storage.read(id, offset..end))?;
-        let step = usize::try_from(align).unwrap_or(1);
-        for at in (0..window.len()).step_by(step) {
-            let place = window.get(at..).unwrap_or_default();
-            if frame::claims_segment(place, id) {
-                return Err(Error::Lost {
-                    lost: Lsn::ZERO..Lsn::MAX,
-                    at: Position {
-                        offset: offset + at as u64,
-                        ..start_of(id, Lsn::ZERO)
-                    },
-                    reason: format!(
-                        "{reason}, but frames stand in the segment; its LSNs are unknown"
-                    ),
-                });
-            }
-        }
-        offset += WINDOW;
-    }
-    Ok(())
-}
-
-/// Where appends are stored whole or not at all, a header was whole once if any of it is there.
-pub(crate) fn refuse_if_whole(
-    storage: &Arc<dyn Storage>,
-    id: SegmentId,
-    bytes: u64,
-    reason: &str,
-) -> Result<()> {
-    let whole = storage.limits().in_order && !planted("damaged-header-taken-for-none");
-    match whole && bytes > 0 {
-        true => Err(Error::Lost {
-            lost: Lsn::ZERO..Lsn::MAX,
-            at: start_of(id, Lsn::ZERO),
-            reason: format!("{reason}, and what this storage shows was stored whole"),
-        }),
-        false => Ok(()),
     }
 }

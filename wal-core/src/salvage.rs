@@ -8,91 +8,23 @@
 //! or another one that was replaced later: it never counts (see `Place::until`).
 
 mod cursor;
+mod found;
 #[cfg(test)]
 mod hostile;
 mod places;
 mod seed;
+mod waiting;
 mod window;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 
 use self::cursor::{Attested, Cursor, Damage, Intact, Met, survey};
+pub use self::found::{Gap, Salvaged};
 use self::places::Place;
+use self::waiting::{Waiting, What};
 use crate::{Lsn, Position, Record, Result, SegmentId, Storage, Wal};
-
-/// What [`Salvage`] yields.
-///
-/// ```
-/// # use wal_core::{Options, Salvaged, Wal, sim::SimStorage};
-/// # let disk = SimStorage::new(1);
-/// # let (wal, _) = Wal::open(disk.clone(), Options::default())?;
-/// # wal.commit("a")?;
-/// # wal.close()?;
-/// for found in Wal::salvage(disk)? {
-///     match found {
-///         Salvaged::Record(record) => println!("{}: {:?}", record.lsn, record.payload),
-///         Salvaged::Gap(gap) => eprintln!("{gap}"),
-///     }
-/// }
-/// # Ok::<(), wal_core::Error>(())
-/// ```
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Salvaged {
-    /// An intact record.
-    Record(Record),
-    /// Damage.
-    Gap(Gap),
-}
-
-/// Something that should be in the log and is not, or not intact.
-///
-/// ```
-/// # use wal_core::{Lsn, Options, Salvaged, SegmentId, Wal, sim::SimStorage};
-/// # let disk = SimStorage::new(1);
-/// # let (wal, _) = Wal::open(disk.clone(), Options::default())?;
-/// wal.commit(["first", "second", "third"])?;
-/// wal.close()?;
-/// disk.damage(SegmentId::new(1), 4096 + 80 + 3 * 8 + 7, 1); // the second record
-/// let gaps: Vec<_> = Wal::salvage(disk)?
-///     .filter_map(|found| match found {
-///         Salvaged::Gap(gap) => Some(gap),
-///         Salvaged::Record(_) => None,
-///     })
-///     .collect();
-/// assert_eq!(gaps.len(), 1);
-/// assert_eq!(gaps[0].lost, Lsn::new(1)..Lsn::new(2));
-/// # Ok::<(), wal_core::Error>(())
-/// ```
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Gap {
-    /// The records that are not there, as far as is known; empty if the damage cost none.
-    pub lost: Range<Lsn>,
-    /// Where it was met; the segment is the one that the storage has the bytes under.
-    pub at: Position,
-    /// How many bytes there are damaged or missing, as far as is known.
-    pub bytes: u64,
-    /// What is wrong.
-    pub reason: String,
-    /// Nothing intact attests that what is missing was ever durable: a write that a crash cut
-    /// short looks like this.
-    pub unconfirmed: bool,
-}
-
-impl std::fmt::Display for Gap {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (start, end) = (self.lost.start, self.lost.end);
-        match (start == end, self.unconfirmed) {
-            (true, _) => write!(f, "no record is lost by damage")?,
-            (_, true) => write!(f, "records {start}..{end} were not completely stored")?,
-            (_, false) => write!(f, "records {start}..{end} are lost")?,
-        }
-        write!(f, " at {}, {} bytes: {}", self.at, self.bytes, self.reason)
-    }
-}
 
 /// Everything intact in a log that may be damaged, in LSN order, each record once, and the
 /// gaps in between. From [`Wal::salvage`].
@@ -395,62 +327,5 @@ fn skip_released(places: &mut Vec<Place>, oldest: Lsn) {
     let last = firsts.iter().filter(|header| header.first <= oldest);
     if let Some(last) = last.map(|header| header.segment).max() {
         places.retain(|place| place.segment >= last);
-    }
-}
-
-/// A segment that waits for its turn.
-#[derive(Debug)]
-struct Waiting {
-    from: Lsn,
-    segment: SegmentId,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    Place(Box<Place>),
-    Begun(Box<Cursor>),
-}
-
-impl Waiting {
-    fn new(place: Place) -> Self {
-        Waiting {
-            from: place.first,
-            segment: place.segment,
-            what: What::Place(Box::new(place)),
-        }
-    }
-
-    fn again(from: Lsn, cursor: Cursor) -> Self {
-        Waiting {
-            from,
-            segment: cursor.place.segment,
-            what: What::Begun(Box::new(cursor)),
-        }
-    }
-
-    /// The lowest LSN is the greatest: a heap gives that first.
-    fn key(&self) -> (Reverse<Lsn>, Reverse<SegmentId>) {
-        (Reverse(self.from), Reverse(self.segment))
-    }
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Waiting {}
-
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Waiting {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
     }
 }

@@ -193,6 +193,35 @@ fn a_release_of_all_that_was_known_is_no_truncation() {
     );
 }
 
+/// V6: what is compared is the last end that was attested. Where the newest segment began, the log
+/// is the same still; behind that, it is not.
+#[test]
+fn a_truncation_within_a_first_frame_whose_segments_are_gone_is_followed() {
+    let disk = SimStorage::new(1);
+    let wal = open(&disk);
+    fill(&wal, 1, 1);
+    let newest = |disk: &SimStorage| disk.segments().last().unwrap().0;
+    let begun = loop {
+        let (before, end) = (newest(&disk), wal.end().get());
+        wal.commit([payload(end, 1), payload(end + 1, 1), payload(end + 2, 1)])
+            .unwrap();
+        if newest(&disk) > before {
+            break end;
+        }
+    };
+    fill(&wal, 3, 1);
+    let view = view(&disk);
+    let mut reader = view.reader(Lsn::new(begun + 3)).unwrap();
+    let known = newest(&disk);
+    wal.truncate(Lsn::new(begun + 1)).unwrap();
+    fill(&wal, 20, 2);
+    let oldest = release_beyond(&wal, &disk, known, begun);
+    assert_eq!(oldest, Lsn::new(begun), "what was copied is there");
+    assert!(attests_all_but_the_last(&view, begun + 21));
+    let beyond = reader.next().unwrap();
+    assert!(matches!(beyond, Err(Error::Truncated { .. })), "{beyond:?}");
+}
+
 /// Releases records below `to`, and waits until the segment `last` is gone.
 fn release_beyond(wal: &Wal, disk: &SimStorage, last: SegmentId, to: u64) -> Lsn {
     wal.release(Lsn::new(to)).unwrap();

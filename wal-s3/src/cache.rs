@@ -119,6 +119,12 @@ impl Cache {
         }
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.order.clear();
+        self.bytes = 0;
+    }
+
     fn insert(&mut self, place: Place, fetched: Fetched, bytes: u64) {
         self.remove(place);
         let turn = (Passed::No, self.next);

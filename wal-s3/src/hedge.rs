@@ -133,6 +133,9 @@ impl Recent {
 }
 
 #[cfg(test)]
+mod races;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

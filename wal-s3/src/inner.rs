@@ -100,9 +100,9 @@ impl Inner {
         let Some(bytes) = self.client.get(&path).await? else {
             return Ok(None);
         };
-        let object = match (self.rescued(place), Object::decode(&bytes)) {
-            (Some(header), Err(_)) => Object::damaged(header, &bytes),
-            (_, decoded) => decoded.map_err(|why| foreign(&path, &why.to_string()))?,
+        let object = match self.rescued(place) {
+            Some(header) => Object::damaged(header, &bytes),
+            None => Object::decode(&bytes).map_err(|why| foreign(&path, &why.to_string()))?,
         };
         if object.header.place != place {
             let why = format!("it says that it belongs at {}", object.header.place);

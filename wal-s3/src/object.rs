@@ -190,6 +190,11 @@ impl Header {
     pub(crate) fn end_offset(&self) -> u64 {
         self.offset.saturating_add(self.frame_bytes)
     }
+
+    /// Whether it holds the byte at this offset of its segment.
+    pub(crate) fn covers(&self, offset: u64) -> bool {
+        (self.offset..self.end_offset()).contains(&offset)
+    }
 }
 
 /// An object that was read whole.

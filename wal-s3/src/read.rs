@@ -85,15 +85,13 @@ impl Inner {
         let mut parts = Vec::new();
         while at < end {
             match self.object_at(segment, at, entry.bytes, in_order).await? {
-                // Who says that the log goes on there, and has nothing of it, is believed nothing: or
-                // a forged header would keep this going for ever (G9).
-                Found::Object(object) if object.header.end_offset() <= at => {
-                    at = zeros(at, end, &mut parts);
-                }
-                Found::Object(object) => {
+                Found::Object(object) if object.header.covers(at) => {
                     object.part(at, end, &mut parts);
                     at = object.header.end_offset();
                 }
+                // Who says that the log goes on there, and has nothing of it, is believed nothing: a
+                // forged header would keep this going for ever, or put its bytes elsewhere (G9).
+                Found::Object(_) => at = zeros(at, end, &mut parts),
                 Found::Gap(to) => {
                     at = zeros(at, to.clamp(at + 1, end), &mut parts);
                 }

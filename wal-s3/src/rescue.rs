@@ -68,6 +68,7 @@ impl Inner {
         *self.directory.lock() = directory;
         *self.seen_end.lock() = end.hole;
         *self.rescued.lock() = Some(rescued);
+        self.cache.lock().clear(); // there, objects still are what they say themselves
         *self.end.lock().await = Some(end);
         Ok(())
     }

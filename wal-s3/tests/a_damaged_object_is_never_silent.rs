@@ -5,6 +5,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use support::{Bucket, core_options, options};
 use wal_core::conformance::Place;
@@ -15,6 +16,11 @@ use wal_s3::sim::{Faults, SimStore};
 const RECORDS: u64 = 60;
 /// Bytes of an object's own header.
 const HEADER: u64 = 168;
+/// Where its header says where its frames begin in their segment, and how many bytes they have.
+const OFFSET: usize = 56;
+const FRAME_BYTES: usize = 64;
+/// So large is the one frame of each object of `log`.
+const SIZE: u64 = 888;
 
 /// Some segments of two writers, closed; with the hint of the first, too.
 fn log() -> (SimStore, Vec<u8>) {
@@ -155,6 +161,41 @@ fn a_damaged_object() {
     assert!(errors >= 60, "{errors}");
 }
 
+/// Changes a number in an object's header, and makes its checksum right.
+fn forge(store: &SimStore, key: &str, at: usize, change: impl Fn(u64) -> u64) {
+    let mut bytes = store.raw(key).unwrap().to_vec();
+    let number = u64::from_le_bytes(*bytes[at..].first_chunk().unwrap());
+    bytes[at..at + 8].copy_from_slice(&change(number).to_le_bytes());
+    let sum = crc32c::crc32c(&bytes[..164]);
+    bytes[164..168].copy_from_slice(&sum.to_le_bytes());
+    store.insert(key, bytes.into());
+}
+
+/// An object that says that it lies elsewhere in its segment, with a right checksum, has nothing of
+/// what is read next: the read ends, with an error or with all there is.
+#[test]
+fn a_forged_offset_ends_a_read() {
+    let (store, _) = log();
+    let keys = store.keys().into_iter().map(|(key, _)| key);
+    let objects: Vec<String> = keys.filter(|key| key.contains("/log/")).collect();
+    let elsewhere: [fn(u64) -> u64; 3] = [|at| at - SIZE * 3 / 2, |at| at - 1, |at| at + 8];
+    for key in &objects[3..10] {
+        for (which, elsewhere) in elsewhere.iter().enumerate() {
+            let copy = store.fork(2);
+            forge(&copy, key, OFFSET, elsewhere);
+            let what = format!("offset {which} of {key}");
+            let (done, ended) = std::sync::mpsc::channel();
+            std::thread::spawn(move || done.send(read(copy)));
+            let ended = ended.recv_timeout(Duration::from_secs(20));
+            let found = ended.unwrap_or_else(|_| panic!("{what}: the read goes on for ever"));
+            assert!(
+                !matches!(found, Ok(found) if found < RECORDS),
+                "{what}: {found:?}"
+            );
+        }
+    }
+}
+
 /// Lengths are bounded by what is there: a header that lies about them, with a right checksum, costs
 /// an error, and no time.
 #[test]
@@ -163,18 +204,14 @@ fn a_forged_length() {
     let keys = store.keys().into_iter().map(|(key, _)| key);
     let objects: Vec<String> = keys.filter(|key| key.contains("/log/")).collect();
     for (offset_at, key) in [
-        (56, 10),
-        (64, 10),
-        (56, objects.len() - 4),
-        (64, objects.len() - 4),
+        (OFFSET, 10),
+        (FRAME_BYTES, 10),
+        (OFFSET, objects.len() - 4),
+        (FRAME_BYTES, objects.len() - 4),
     ] {
         let key = &objects[key];
         let copy = store.fork(2);
-        let mut bytes = copy.raw(key).unwrap().to_vec();
-        bytes[offset_at + 5] ^= 1; // 2^40 bytes
-        let sum = crc32c::crc32c(&bytes[..164]);
-        bytes[164..168].copy_from_slice(&sum.to_le_bytes());
-        copy.insert(key, bytes.into());
+        forge(&copy, key, offset_at, |number| number ^ 1 << 40);
         let what = format!("byte {offset_at} of {key}");
         let begun = std::time::Instant::now();
         assert!(assert_loud_or_whole(copy.fork(3), &what), "{what}");

@@ -224,7 +224,7 @@ impl Committer {
                 segment: old,
                 end: self.next,
                 chain: self.chain,
-                left_at: None,
+                left_at: (self.next, self.chain),
                 indexed: true,
             });
         }

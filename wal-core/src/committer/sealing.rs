@@ -16,9 +16,8 @@ pub(crate) struct Unsealed {
     /// What its last frame ended with: its seal continues that.
     pub(super) end: Lsn,
     pub(super) chain: u64,
-    /// Where the successor begins, if that is not where the segment ends: nothing from here on is
-    /// acknowledged before the seal is durable.
-    pub(super) left_at: Option<(Lsn, u64)>,
+    /// Where the successor begins: nothing from here on is acknowledged before the seal is durable.
+    pub(super) left_at: (Lsn, u64),
     /// Whether all its frames stand in the index.
     pub(super) indexed: bool,
 }
@@ -76,7 +75,7 @@ impl Committer {
     /// The log goes on from `cut`, in a new segment; the records up to `to` are copied there by
     /// the next write. Only while nothing is under way.
     pub(crate) fn truncate(&mut self, cut: Cut, to: Lsn) {
-        let left_at = Some((cut.at.lsn, cut.chain));
+        let left_at = (cut.at.lsn, cut.chain);
         let newest = self.segment.take();
         if let Some(newest) = &newest {
             self.start.next_segment = newest.id.next();
@@ -117,7 +116,7 @@ impl Unsealed {
             },
             end: place.at.lsn,
             chain: place.chain,
-            left_at: Some((start.next, start.chain)),
+            left_at: (start.next, start.chain),
             indexed: false,
         }
     }

@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::Metadata;
-use super::disk::{BLOCK, Disk, Extent, Inode, InodeId, Random, What};
+use super::disk::{BLOCK, Disk, Extent, Inode, InodeId};
+use super::pending::What;
+use super::random::Random;
 
 /// A disk stores a sector whole or not at all.
 const SECTOR: usize = 512;

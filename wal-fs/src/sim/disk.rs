@@ -6,6 +6,8 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::pending::{Change, What};
+use super::random::Random;
 use super::{Fault, Metadata};
 
 /// Space is counted in blocks of this size.
@@ -64,24 +66,6 @@ pub(super) struct Inode {
 pub(super) struct Extent {
     pub(super) offset: usize,
     pub(super) bytes: Vec<u8>,
-}
-
-/// A change of metadata that is not durable yet.
-#[derive(Clone, Debug)]
-pub(super) struct Change {
-    pub(super) inode: InodeId,
-    pub(super) what: What,
-    /// Whether syncing the file's data waits for it: it does not wait for renames.
-    pub(super) data: bool,
-    /// A sync of the directory failed: later ones succeed, and do not store it.
-    pub(super) stuck: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum What {
-    /// What these names stand for from now on.
-    Names(Vec<(PathBuf, Option<InodeId>)>),
-    Length(usize),
 }
 
 impl Disk {
@@ -200,38 +184,6 @@ impl Disk {
             .map(|(id, _)| *id)
     }
 
-    /// Changes names, for every process at once; the medium learns of it later.
-    pub(super) fn rename_all(
-        &mut self,
-        inode: InodeId,
-        names: Vec<(PathBuf, Option<InodeId>)>,
-        data: bool,
-    ) {
-        for (path, to) in &names {
-            match to {
-                Some(id) => self.names.insert(path.clone(), *id),
-                None => self.names.remove(path),
-            };
-        }
-        if self.metadata == Metadata::Journalled {
-            self.change(inode, What::Names(names), data);
-        } else {
-            for name in names {
-                self.change(inode, What::Names(vec![name]), data);
-            }
-        }
-        self.collect();
-    }
-
-    pub(super) fn change(&mut self, inode: InodeId, what: What, data: bool) {
-        self.pending.push(Change {
-            inode,
-            what,
-            data,
-            stuck: false,
-        });
-    }
-
     /// Forgets files without a name, unless somebody has them open or a crash may bring them back.
     pub(super) fn collect(&mut self) {
         let wanted = |id: &InodeId| {
@@ -286,90 +238,12 @@ impl Disk {
         self.change(id, What::Length(length), true);
         Ok(())
     }
-
-    /// Makes one file's data in this range and its length durable, and what the file system takes along.
-    pub(super) fn sync_file(&mut self, id: InodeId, range: &Range<usize>) -> io::Result<()> {
-        match self.metadata {
-            Metadata::Journalled => self.commit_through(|change| change.inode == id && change.data),
-            Metadata::Strict => {
-                let of_file =
-                    |change: &Change| change.inode == id && matches!(change.what, What::Length(_));
-                self.commit(of_file);
-            }
-        }
-        let inode = self.inode(id)?;
-        for extent in inode.take_unsynced(range) {
-            extent.store(&mut inode.medium);
-        }
-        Ok(())
-    }
-
-    /// Makes the names in a directory durable, and what the file system takes along.
-    pub(super) fn sync_names(&mut self, directory: &Path) {
-        let directory = directory.to_owned();
-        let in_it = move |change: &Change| match &change.what {
-            What::Names(names) => names
-                .iter()
-                .any(|(path, _)| path.parent() == Some(&directory)),
-            What::Length(_) => false,
-        };
-        match self.metadata {
-            Metadata::Journalled => self.commit_through(in_it),
-            Metadata::Strict => self.commit(in_it),
-        }
-    }
-
-    /// The journal up to the last change that is picked.
-    fn commit_through(&mut self, picked: impl Fn(&Change) -> bool) {
-        let last = self.pending.iter().rposition(picked);
-        let after = last.map_or(0, |last| last + 1);
-        for change in self.pending.drain(..after).collect::<Vec<_>>() {
-            self.apply(&change.what, change.inode);
-        }
-    }
-
-    /// Just the changes that are picked.
-    fn commit(&mut self, picked: impl Fn(&Change) -> bool) {
-        let pending = std::mem::take(&mut self.pending);
-        let (done, left) = pending
-            .into_iter()
-            .partition::<Vec<_>, _>(|change| picked(change) && !change.stuck);
-        self.pending = left;
-        for change in done {
-            self.apply(&change.what, change.inode);
-        }
-    }
-
-    /// The medium learns of a change.
-    pub(super) fn apply(&mut self, what: &What, inode: InodeId) {
-        match what {
-            What::Names(names) => {
-                for (path, to) in names {
-                    match to {
-                        Some(id) => self.durable.insert(path.clone(), *id),
-                        None => self.durable.remove(path),
-                    };
-                }
-            }
-            What::Length(length) => {
-                if let Some(inode) = self.inodes.get_mut(&inode) {
-                    resize(&mut inode.medium, *length);
-                }
-            }
-        }
-    }
 }
 
 /// As `Vec::resize` with zeros, but fast also where nothing is optimised.
-fn resize(file: &mut Vec<u8>, length: usize) {
+pub(super) fn resize(file: &mut Vec<u8>, length: usize) {
     file.truncate(length);
     file.append(&mut vec![0; length - file.len()]);
-}
-
-impl What {
-    pub(super) fn is_new_name(&self) -> bool {
-        matches!(self, What::Names(names) if names.iter().all(|(_, to)| to.is_some()))
-    }
 }
 
 impl Inode {
@@ -389,34 +263,5 @@ impl Extent {
         let length = end.saturating_sub(self.offset);
         let places = file.get_mut(self.offset..end).unwrap_or_default();
         places.copy_from_slice(self.bytes.get(..length).unwrap_or_default());
-    }
-}
-
-/// xorshift64* (Vigna): small, seeded, good enough to choose fates.
-#[derive(Clone, Debug)]
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn new(seed: u64) -> Self {
-        // Never 0, from which the generator would not move; seeds that differ little are spread.
-        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        random.next();
-        random
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16
-    }
-
-    /// A number below `bound`, which is not 0.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next()).unwrap_or(0) % bound.max(1)
-    }
-
-    pub(super) fn one_in(&mut self, n: u64) -> bool {
-        self.next().is_multiple_of(n)
     }
 }

@@ -31,7 +31,10 @@
 mod calls;
 mod crash;
 mod disk;
+mod file;
+mod pending;
 mod place;
+mod random;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
