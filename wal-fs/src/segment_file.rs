@@ -60,7 +60,7 @@ impl SegmentFile {
     }
 
     /// Writes the frame at `offset`, durably, past the page cache, if that is possible and saves
-    /// time; else nothing is written. Whoever asks has no unsynced data anywhere.
+    /// time; else nothing is written.
     pub(crate) fn append_through(
         &mut self,
         offset: u64,

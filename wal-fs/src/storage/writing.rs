@@ -65,9 +65,8 @@ impl FileStorage {
         sync: Sync,
     ) -> Outcome<()> {
         let newest = writing.files.last_key_value().map(|(id, _)| *id);
-        // Data that is not synced would not become durable along with it.
-        let clean = writing.files.values().all(|file| !file.is_dirty())
-            || planted("written-through-beside-unsynced-data");
+        // Else a sync has to follow in any case, and does for both.
+        let clean = writing.files.values().all(|file| !file.is_dirty());
         let followed = at.segment.get() <= self.followed.load(Ordering::Relaxed);
         let file = match writing.files.entry(at.segment) {
             Entry::Occupied(file) => file.into_mut(),
