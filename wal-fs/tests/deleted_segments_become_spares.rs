@@ -133,7 +133,7 @@ fn an_unfinished_segment_in_a_spare_does_not_come_back() {
     for seed in 0..150 {
         let (disk, mut oracle) = (disk.fork(seed), oracle.clone());
         // The name of the new segment is to be synced; next time, its first frame to be written.
-        for (calls, kind) in [(6, "sync_directory"), (4, "write")] {
+        for (calls, kind) in [(7, "sync_directory"), (5, "write")] {
             let wal = oracle.reopen(&disk, true);
             disk.at(calls, Fault::Crash);
             oracle.append(&wal, &[8000], Durability::Durable);

@@ -10,7 +10,7 @@ impl Wal {
     /// `Ok(false)` if the records at its LSN were released, so that nothing can be said.
     ///
     /// # Errors
-    /// [`Error::Lost`] if it is of another log or of another history of this log, or reaches
+    /// [`Error::Lost`](crate::Error::Lost) if it is of another log or of another history of this log, or reaches
     /// beyond its end.
     pub fn check(&self, receipt: &Receipt) -> Result<bool> {
         let shared = &self.handle.shared;

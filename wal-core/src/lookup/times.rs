@@ -16,7 +16,7 @@ impl Wal {
     /// Within the log times never go back: if the clock does, the log's stays where it was.
     ///
     /// # Errors
-    /// [`Error::Lost`], [`Error::Storage`].
+    /// [`Error::Lost`](crate::Error::Lost), [`Error::Storage`](crate::Error::Storage).
     pub fn seek_time(&self, time: SystemTime) -> Result<Lsn> {
         let shared = &self.handle.shared;
         let hold = self.hold(self.oldest())?; // nothing vanishes meanwhile

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::{Lsn, Position, Record};
 
-/// What [`Salvage`] yields.
+/// What [`Salvage`](crate::Salvage) yields.
 ///
 /// ```
 /// # use wal_core::{Options, Salvaged, Wal, sim::SimStorage};
