@@ -15,7 +15,11 @@
 //!
 //! - **Linux, on a local file system**: `fdatasync` returns only when the medium has the data,
 //!   `fsync` of a directory when it has the names, `fallocate` promises space. ext4 and XFS do
-//!   all three. No order is relied upon among names that were not synced.
+//!   all three. No order is relied upon among names that were not synced. Where the file system takes
+//!   such writes, a durable frame goes past the page cache with `O_DIRECT|O_DSYNC`, which is relied upon
+//!   like `fdatasync`; only where its blocks were written before, and not in a segment that somebody has
+//!   read (through this [`FileStorage`]) since it was begun. Other processes that follow the log read such
+//!   frames from the device.
 //! - **Copy-on-write file systems** (btrfs, ZFS, bcachefs) keep the first two promises. Space
 //!   cannot be promised there, so a full disk may poison the handle (G5) where elsewhere it is
 //!   only full (G7); and preparing or recycling blocks gains nothing.
