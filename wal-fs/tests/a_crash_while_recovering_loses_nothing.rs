@@ -7,21 +7,26 @@ use support::{BOTH, Oracle, append_more, open, seeds, struck};
 use wal_core::Durability;
 use wal_fs::sim::{Fault, Metadata, SimDisk};
 
-/// Disks on which a writer left something to recover.
+/// How many of the latter.
+const NAMES: usize = 2;
+
+/// Disks on which a writer left something to recover: stopped anywhere, and killed where the name of a
+/// segment was about to become durable.
 fn left_behind(metadata: Metadata, seed: u64) -> Vec<(SimDisk, Oracle)> {
-    [61, 117, 190]
-        .into_iter()
-        .filter_map(|at| {
-            let at = at + seed * 7 % 60;
-            let fault = if at.is_multiple_of(2) {
-                Fault::Crash
-            } else {
-                Fault::Kill
-            };
-            let (disk, oracle, _) = struck(seed, metadata, at, fault)?;
-            Some((disk, oracle))
-        })
-        .collect()
+    let anywhere = [61, 117, 190].into_iter().filter_map(|at| {
+        let at = at + seed * 7 % 60;
+        let fault = if at.is_multiple_of(2) {
+            Fault::Crash
+        } else {
+            Fault::Kill
+        };
+        let (disk, oracle, _) = struck(seed, metadata, at, fault)?;
+        Some((disk, oracle))
+    });
+    let names = (40..).map_while(|at| struck(seed, metadata, at, Fault::Kill));
+    let names = names.filter(|(disk, _, _)| disk.struck_call() == Some("sync_directory"));
+    let names = names.map(|(disk, oracle, _)| (disk, oracle));
+    anywhere.chain(names.take(NAMES)).collect()
 }
 
 /// Opens, appends one record, and crashes; returns whether that was before it was through.
