@@ -70,9 +70,7 @@ impl Driver {
         match result {
             Ok(()) => {
                 self.committer.stored(write.id);
-                let took = write.at.elapsed();
-                self.pace.finished(took);
-                self.reunion.stored(took);
+                self.pace.finished(write.at.elapsed());
                 self.unsynced_bytes += write.stored_bytes;
                 // The first frame of a segment is synced in any log, and attested by the next.
                 if write.sync == Sync::Yes && write.begins.is_none() {
@@ -110,7 +108,9 @@ impl Driver {
                 let (now, company) = (Instant::now(), state.next.plus(acknowledged));
                 self.pace.woke(now, company);
                 let waiting = state.next.get().saturating_sub(receipt.0.get());
-                self.reunion.woke(now, acknowledged, waiting, state.next);
+                let usual = self.pace.usual();
+                self.reunion
+                    .woke(now, (acknowledged, waiting), state.next, usual);
             }
             shared.advance(&mut state, self.committer.written(), receipt)
         };

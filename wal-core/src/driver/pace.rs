@@ -40,6 +40,11 @@ impl Pace {
         };
     }
 
+    /// How long a write takes, averaged over the last few.
+    pub(super) fn usual(&self) -> Duration {
+        self.usual
+    }
+
     /// Records were acknowledged; with as many more the log would end at `company`.
     pub(super) fn woke(&mut self, now: Instant, company: Lsn) {
         self.woken = Some((now, company));

@@ -28,8 +28,6 @@ const LONGEST: u32 = 64;
 /// What is known of it.
 #[derive(Debug, Default)]
 pub(super) struct Reunion {
-    /// How long a write takes, averaged over the last few.
-    usual: Duration,
     /// Where the log ends once all have come, and until when they are waited for.
     expected: Option<(Lsn, Instant)>,
     failed: bool,
@@ -52,19 +50,19 @@ struct Trial {
 }
 
 impl Reunion {
-    pub(super) fn stored(&mut self, took: Duration) {
-        self.usual = match self.usual.is_zero() {
-            true => took,
-            false => (self.usual * 7 + took) / 8,
-        };
-    }
-
-    /// So many records were acknowledged, and so many wait for the next frame; the log ends at `next`.
-    pub(super) fn woke(&mut self, now: Instant, acknowledged: u64, waiting: u64, next: Lsn) {
+    /// So many records were acknowledged, and so many wait for the next frame; the log ends at `next`,
+    /// and a write usually takes so long.
+    pub(super) fn woke(
+        &mut self,
+        now: Instant,
+        (acknowledged, waiting): (u64, u64),
+        next: Lsn,
+        usual: Duration,
+    ) {
         self.measure(now, acknowledged);
         let all = acknowledged.saturating_add(waiting).max(1);
         let share = acknowledged as f64 / all as f64;
-        let limit = self.usual.mul_f64(1.5 * share);
+        let limit = usual.mul_f64(1.5 * share);
         self.expected = Some((next.plus(acknowledged), now + limit));
     }
 
@@ -127,8 +125,7 @@ mod tests {
                 true => (32, apart),
             };
             now += took * MICRO;
-            reunion.stored(100 * MICRO);
-            reunion.woke(now, records, 0, Lsn::new(1));
+            reunion.woke(now, (records, 0), Lsn::new(1), 100 * MICRO);
             let waits = reunion.expected().is_some();
             *(if waits { &mut counts.0 } else { &mut counts.1 }) += 1;
         }
@@ -146,14 +143,13 @@ mod tests {
     #[test]
     fn a_wait_lasts_as_long_as_it_may_pay() {
         let (mut reunion, now) = (Reunion::default(), Instant::now());
-        reunion.stored(100 * MICRO);
-        reunion.woke(now, 64, 0, Lsn::new(7));
+        reunion.woke(now, (64, 0), Lsn::new(7), 100 * MICRO);
         assert_eq!(
             reunion.expected(),
             Some((Lsn::new(71), now + 150 * MICRO)),
             "nobody else waits"
         );
-        reunion.woke(now, 32, 32, Lsn::new(7));
+        reunion.woke(now, (32, 32), Lsn::new(7), 100 * MICRO);
         assert_eq!(reunion.expected(), Some((Lsn::new(39), now + 75 * MICRO)));
     }
 
@@ -161,7 +157,7 @@ mod tests {
     fn who_is_let_down_asks_more_seldom() {
         let (mut reunion, now, mut asked) = (Reunion::default(), Instant::now(), 0);
         for _ in 0..TRIAL {
-            reunion.woke(now, 1, 0, Lsn::new(1));
+            reunion.woke(now, (1, 0), Lsn::new(1), MICRO);
             if reunion.expected().is_some() {
                 asked += 1;
                 reunion.failed();
