@@ -2,6 +2,7 @@
  *
  * FAULT_SYNC=n    the n-th sync of a file fails with EIO, and syncs nothing; a write by a descriptor with
  *                 O_DSYNC is a sync too, and writes nothing then
+ * FAULT_BACK=n    the n-th call that begins to write back fails with EIO
  * FAULT_MEDIUM=d  what a sync makes durable is copied to the directory d: a file's contents as
  *                 d/<inode>, a directory's names as d/names. A power cut is then played by making
  *                 the directory what d says, which takes every write since then back.
@@ -21,7 +22,7 @@
 #include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static long syncs;
+static long syncs, backs;
 
 /* Whole, or not at all: the program may be killed here. */
 static void publish(const char *name, const char *bytes, size_t length) {
@@ -102,6 +103,20 @@ static int sync_of(int fd, const char *name) {
 
 int fdatasync(int fd) { return sync_of(fd, "fdatasync"); }
 int fsync(int fd) { return sync_of(fd, "fsync"); }
+
+int sync_file_range(int fd, off64_t offset, off64_t length, unsigned flags) {
+  char path[4096];
+  struct stat st;
+  const char *fails = getenv("FAULT_BACK");
+  if (!fails || !ours(fd, path, sizeof path, &st))
+    return syscall(SYS_sync_file_range, fd, offset, length, flags);
+
+  pthread_mutex_lock(&lock);
+  int failed = ++backs == atol(fails);
+  pthread_mutex_unlock(&lock);
+  if (failed) errno = EIO;
+  return failed ? -1 : 0;
+}
 
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t offset) {
   char path[4096];

@@ -8,6 +8,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -86,6 +87,10 @@ pub(crate) trait OpenFile: fmt::Debug + Send + Sync {
     fn read_onto(&self, buffer: &mut Vec<u8>, offset: u64) -> io::Result<usize>;
     /// May write less than given.
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
+    /// Has the system begin to bring what was written there to the medium, without waiting for it.
+    /// After an error it may be lost, and no later sync need tell. Where the system has no such
+    /// call, nothing happens.
+    fn begin_writing_back(&self, range: Range<u64>) -> io::Result<()>;
     /// Makes durable what was written, and the length.
     fn sync_data(&self) -> io::Result<()>;
     /// Makes sure that the blocks of this range exist, so that writing them cannot run out

@@ -46,7 +46,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 // Nothing that input, disk or network can reach may panic.
 #![warn(
     clippy::unwrap_used,

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, FileType, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -186,6 +187,37 @@ impl OpenFile for OsFile {
         part.map_or(Ok(0), |part| {
             std::os::windows::fs::FileExt::seek_write(&self.0, part, offset)
         })
+    }
+
+    /// An error is not to be ignored: what the file system says here it keeps no note of for the
+    /// next sync (`filemap_fdatawrite_range` in Linux), unlike what goes wrong later.
+    #[cfg(target_os = "linux")]
+    fn begin_writing_back(&self, range: Range<u64>) -> io::Result<()> {
+        use std::os::fd::AsRawFd;
+        let start = range.start.try_into().unwrap_or(i64::MAX);
+        let bytes = (range.end.saturating_sub(range.start)).try_into();
+        let (bytes, file) = (bytes.unwrap_or(0), self.0.as_raw_fd());
+        #[expect(unsafe_code, reason = "no crate has it as a safe call")]
+        // SAFETY: numbers go in, and one comes out; the file is open, for `self` holds it.
+        let said =
+            unsafe { libc::sync_file_range(file, start, bytes, libc::SYNC_FILE_RANGE_WRITE) };
+        if said == 0 {
+            return Ok(());
+        }
+        let cause = io::Error::last_os_error();
+        match cause.raw_os_error() {
+            // Not here, or not for us.
+            Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::EINVAL | libc::ESPIPE | libc::EPERM) => {
+                Ok(())
+            }
+            _ => Err(cause),
+        }
+    }
+
+    /// There is no call that only begins.
+    #[cfg(not(target_os = "linux"))]
+    fn begin_writing_back(&self, _range: Range<u64>) -> io::Result<()> {
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -13,6 +13,9 @@ use crate::through::{self, Buffer};
 /// How far ahead a file that was not prepared is filled with zeros at a time.
 const AHEAD: u64 = 512 << 10;
 
+/// So much that is written and not synced is enough to begin with the writing to the medium.
+const EARLY: u64 = 1 << 20;
+
 /// A file, the offset at which the next frame goes, and whether it has unsynced data.
 #[derive(Debug)]
 pub(crate) struct SegmentFile {
@@ -24,6 +27,8 @@ pub(crate) struct SegmentFile {
     prepared: u64,
     /// Up to here the medium has them.
     settled: u64,
+    /// Up to here the system was told to begin with the writing.
+    begun: u64,
     dirty: bool,
     /// The file once more, for writes past the page cache.
     through: Option<Arc<dyn OpenFile>>,
@@ -38,6 +43,7 @@ impl SegmentFile {
             allocated,
             prepared,
             settled: prepared,
+            begun: 0,
             dirty: false,
             through: None,
         }
@@ -59,6 +65,24 @@ impl SegmentFile {
         Ok(())
     }
 
+    /// Has the medium begin with what was written and is not synced, if that is much: then it works
+    /// while more is written, and a sync finds little left to do. No frame is written to
+    /// a block twice, so nothing reaches the medium twice. Small segments wait for less.
+    /// Measured: docs/SPEED.md; `PostgreSQL` (`checkpoint_flush_after`) and `RocksDB`
+    /// (`wal_bytes_per_sync`) do the same.
+    pub(crate) fn begin_writing_back(&mut self) -> io::Result<()> {
+        let range = self.begun..self.end;
+        if range.end.saturating_sub(range.start) < EARLY.min(self.allocated / 16) {
+            return Ok(());
+        }
+        self.begun = self.end;
+        let begun = self.file.begin_writing_back(range);
+        if planted("failed-writeback-ignored") {
+            return Ok(());
+        }
+        begun
+    }
+
     /// Writes the frame at `offset`, durably, past the page cache, if that is possible and saves
     /// time; else nothing is written.
     pub(crate) fn append_through(
@@ -74,7 +98,7 @@ impl SegmentFile {
         };
         let written = through::write(file, buffer, offset, frame)?;
         if written {
-            self.end = end;
+            (self.end, self.begun) = (end, end);
         } else {
             self.through = None;
         }
@@ -119,6 +143,7 @@ impl SegmentFile {
             synced?;
             self.dirty = false;
             self.settled = self.prepared;
+            self.begun = self.end;
         }
         Ok(())
     }

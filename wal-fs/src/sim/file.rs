@@ -65,6 +65,20 @@ impl OpenFile for SimFile {
         Ok(written)
     }
 
+    /// Any part of what was written may be on the medium at any time, so this changes nothing.
+    fn begin_writing_back(&self, range: Range<u64>) -> io::Result<()> {
+        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+        let range = at(range.start)..at(range.end);
+        let call = Call {
+            name: "write_back",
+            about: &(self.inode, &range),
+            changes: false,
+            grows: false,
+        };
+        self.process
+            .call(&call, |_| Ok(()), |disk| disk.fail_sync(self.inode, &range))
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.sync(0..usize::MAX)
     }

@@ -99,7 +99,7 @@ pub enum Fault {
 impl Fault {
     /// Whether a call of this kind is one for it.
     fn strikes(self, call: &str) -> bool {
-        self != Fault::WriteError || ["write", "sync"].contains(&call)
+        self != Fault::WriteError || ["write", "write_back", "sync"].contains(&call)
     }
 }
 

@@ -87,6 +87,10 @@ impl FileStorage {
             file.append(at.offset, frame)
                 .map_err(|cause| self.broken("writing", at.segment, cause))?;
         }
+        if sync == Sync::No {
+            file.begin_writing_back()
+                .map_err(|cause| self.broken("writing back", at.segment, cause))?;
+        }
         // The seal of the segment before is always synced.
         if newest == Some(at.segment) {
             writing.rhythm.frame(sync == Sync::Yes);
