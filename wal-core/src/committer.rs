@@ -47,6 +47,8 @@ struct Segment {
     seed: u32,
     offset: u64,
     appends: u32,
+    /// Records leave it: the next segment was announced.
+    full: bool,
     index: Arc<Mutex<Index>>,
 }
 

@@ -276,6 +276,9 @@ impl Driver {
 
     fn start(&mut self, shared: &Shared, mut write: Write) {
         let bytes = std::mem::take(&mut write.bytes);
+        if let Some(at) = write.announces {
+            shared.storage.announce(at);
+        }
         let begun = Instant::now();
         let mut future = shared.storage.append(write.at, bytes, write.sync);
         match future.as_mut().poll(&mut Context::from_waker(&self.waker)) {

@@ -144,6 +144,15 @@ pub trait Storage: fmt::Debug + Send + std::marker::Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// The next segment will begin at this position, with the next frame of records: said before
+    /// the append of the last one that goes elsewhere. Storage whose names take time to become durable can
+    /// see to that beside it. It binds nobody: the log may be truncated or end before, and the
+    /// segment begin at another LSN. Then what was done for it must not be seen (as a segment
+    /// without a header, which is ignored, it may). Doing nothing is right.
+    fn announce(&self, at: Position) {
+        let _ = at;
+    }
+
     /// Stores the concatenation of `frame` at `at`.
     fn append(&self, at: Position, frame: Vec<Bytes>, sync: Sync) -> IoFuture<()>;
 
@@ -186,6 +195,9 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
     }
     fn prepare(&self, segment_bytes: u64) -> IoFuture<()> {
         (**self).prepare(segment_bytes)
+    }
+    fn announce(&self, at: Position) {
+        (**self).announce(at);
     }
     fn append(&self, at: Position, frame: Vec<Bytes>, sync: Sync) -> IoFuture<()> {
         (**self).append(at, frame, sync)

@@ -76,7 +76,9 @@ pub(crate) trait FileSystem: fmt::Debug + Send + Sync {
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn OpenFile>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Runs `work` beside the caller; returns what to join, if there is anything to.
+    /// Whether `spawn` runs what it is given beside the caller.
+    fn has_threads(&self) -> bool;
+    /// Runs `work` beside the caller, or at once; returns what to join, if there is anything to.
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) -> io::Result<Option<JoinHandle<()>>>;
 }
 

@@ -78,6 +78,10 @@ impl FileSystem for Os {
         fs::remove_file(path)
     }
 
+    fn has_threads(&self) -> bool {
+        true
+    }
+
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) -> io::Result<Option<JoinHandle<()>>> {
         let thread = std::thread::Builder::new().name("wal-spare".into());
         thread.spawn(work).map(Some)
@@ -124,22 +128,25 @@ fn file_number(_entry: &fs::DirEntry) -> Option<u64> {
 #[cfg(unix)]
 fn set_flags(options: &mut OpenOptions, access: Access) -> io::Result<()> {
     use rustix::fs::OFlags;
-    let mut flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     if access == Access::Through {
         flags |= through()?;
     }
-    std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags.bits().cast_signed());
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags);
     Ok(())
 }
 
+/// Not by way of rustix 1.1, whose `OFlags::DSYNC` is `O_SYNC` on Linux: then a journal is written, too,
+/// whenever the time of the last change is another one.
 #[cfg(target_os = "linux")]
-fn through() -> io::Result<rustix::fs::OFlags> {
-    Ok(rustix::fs::OFlags::DIRECT | rustix::fs::OFlags::DSYNC)
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere there is no such thing")]
+fn through() -> io::Result<i32> {
+    Ok(libc::O_DIRECT | libc::O_DSYNC)
 }
 
 /// Elsewhere nobody has looked what such writes promise.
 #[cfg(all(unix, not(target_os = "linux")))]
-fn through() -> io::Result<rustix::fs::OFlags> {
+fn through() -> io::Result<i32> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

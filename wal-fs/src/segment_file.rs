@@ -49,6 +49,11 @@ impl SegmentFile {
         }
     }
 
+    /// Whether a frame of so many bytes fits from the start.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        bytes <= self.allocated
+    }
+
     /// From now on frames may be written past the page cache, if they find blocks that were
     /// written before.
     pub(crate) fn set_through(&mut self, file: Option<Arc<dyn OpenFile>>) {

@@ -126,50 +126,21 @@ impl Spares {
         }
     }
 
-    /// Gives a spare of at least `bytes` the name `path`, if there is one; tells its length.
+    /// As [`Shared::take`].
     pub(crate) fn take(
         &self,
         path: &Path,
         bytes: u64,
     ) -> io::Result<Option<(Arc<dyn OpenFile>, u64)>> {
-        let Shared {
-            system,
-            directory,
-            state,
-        } = self.shared.as_ref();
-        loop {
-            let found = {
-                let mut state = state.lock();
-                let at = state.ready.iter().position(|spare| spare.bytes >= bytes);
-                at.map(|at| state.ready.remove(at))
-            };
-            let Some(spare) = found else {
-                return Ok(None);
-            };
-            let name = directory.join(spare.name);
-            // One that cannot be opened is no spare; the next open of the log looks at it again.
-            let Ok(file) = system.open(&name, Access::Write) else {
-                continue;
-            };
-            // The writer's lock keeps everyone else from creating the name in between.
-            if system.stat(path).is_ok() {
-                return Err(io::ErrorKind::AlreadyExists.into());
-            }
-            match system.rename(&name, path) {
-                Err(cause) if is_full(&cause) => {
-                    state.lock().ready.push(spare); // no room for the longer name
-                    return Err(cause);
-                }
-                renamed => {
-                    renamed?;
-                    self.shared.unclaim(spare.name);
-                    return Ok(Some((file, spare.bytes)));
-                }
-            }
-        }
+        self.shared.take(path, bytes)
     }
 
-    /// What deletions need.
+    /// Whether there is one that can be used at once.
+    pub(crate) fn has_one(&self) -> bool {
+        !self.shared.state.lock().ready.is_empty()
+    }
+
+    /// What others need who work in the background.
     pub(crate) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
     }
@@ -223,6 +194,49 @@ impl Spares {
 }
 
 impl Shared {
+    /// Gives a spare of at least `bytes` the name `path`, if there is one; tells its length.
+    pub(crate) fn take(
+        &self,
+        path: &Path,
+        bytes: u64,
+    ) -> io::Result<Option<(Arc<dyn OpenFile>, u64)>> {
+        let Shared {
+            system,
+            directory,
+            state,
+        } = self;
+        loop {
+            let found = {
+                let mut state = state.lock();
+                let at = state.ready.iter().position(|spare| spare.bytes >= bytes);
+                at.map(|at| state.ready.remove(at))
+            };
+            let Some(spare) = found else {
+                return Ok(None);
+            };
+            let name = directory.join(spare.name);
+            // One that cannot be opened is no spare; the next open of the log looks at it again.
+            let Ok(file) = system.open(&name, Access::Write) else {
+                continue;
+            };
+            // The writer's lock keeps everyone else from creating the name in between.
+            if system.stat(path).is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            match system.rename(&name, path) {
+                Err(cause) if is_full(&cause) => {
+                    state.lock().ready.push(spare); // no room for the longer name
+                    return Err(cause);
+                }
+                renamed => {
+                    renamed?;
+                    self.unclaim(spare.name);
+                    return Ok(Some((file, spare.bytes)));
+                }
+            }
+        }
+    }
+
     /// Takes the segment at `path` out of the log: as a spare, or under a name from which it is
     /// unlinked later. That is to be made durable, and then reported to [`Shared::retired`].
     pub(crate) fn retire(&self, path: &Path) -> io::Result<Retired> {

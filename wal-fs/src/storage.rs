@@ -25,7 +25,9 @@ use crate::rhythm::Rhythm;
 use crate::segment_file::SegmentFile;
 use crate::spare::{self, Spares};
 use crate::through::Buffer;
+use announced::Announced;
 
+mod announced;
 mod deleting;
 mod writing;
 
@@ -48,6 +50,8 @@ pub struct FileStorage {
     directory: PathBuf,
     /// Before the lock: background work ends before another writer may begin.
     spares: Spares,
+    /// As the spares.
+    announced: Announced,
     lock: Mutex<Option<Lock>>,
     /// All segments whose names are known. Whoever holds the lock knows them all.
     names: Names,
@@ -100,9 +104,11 @@ impl FileStorage {
                 Kind::File | Kind::Other => Err(io::ErrorKind::NotADirectory.into()),
             });
         found.map_err(|cause| StorageError::io(context(), cause))?;
+        let spares = Spares::new(&system, directory);
         Ok(FileStorage {
             directory: directory.to_owned(),
-            spares: Spares::new(&system, directory),
+            announced: Announced::new(&system, directory, spares.shared()),
+            spares,
             lock: Mutex::new(None),
             names: Arc::default(),
             writing: Mutex::default(),
@@ -302,6 +308,7 @@ impl Storage for FileStorage {
     }
 
     fn resign(&self) -> IoFuture<()> {
+        self.take_back_announced();
         self.spares.stop();
         let files = std::mem::take(&mut *self.writing.lock()).files;
         if let Some((_, last)) = files.last_key_value() {
@@ -320,6 +327,10 @@ impl Storage for FileStorage {
             self.writing.lock().prepared = true;
         }
         ready(refilled.map_err(|cause| StorageError::io(context(), cause)))
+    }
+
+    fn announce(&self, at: Position) {
+        self.announce_now(at);
     }
 
     fn append(&self, at: Position, frame: Vec<Bytes>, sync: Sync) -> IoFuture<()> {

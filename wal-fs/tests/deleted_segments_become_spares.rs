@@ -35,8 +35,15 @@ fn fill_and_release(disk: &SimDisk, oracle: &mut Oracle, wal: &Wal) {
     for _ in 0..3 {
         append_more(disk, oracle, wal);
     }
-    assert_eq!(oracle.release(wal, disk), Outcome::Done);
-    assert_eq!(segments(disk).len(), 1);
+    // The next one may have been announced: then one more record begins it.
+    for _ in 0..2 {
+        assert_eq!(oracle.release(wal, disk), Outcome::Done);
+        if segments(disk).len() == 1 {
+            return;
+        }
+        oracle.append(wal, &[100], Durability::Durable);
+    }
+    panic!("{:?}", segments(disk));
 }
 
 #[test]

@@ -25,7 +25,6 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rustix::fs::OFlags;
 
 use crate::aligned::{Aligned, BLOCK};
 use crate::candidate::{Candidate, Replayed, Setup};
@@ -113,11 +112,11 @@ fn open(setup: &Setup, direct: bool) -> Result<Box<dyn Candidate>> {
         file.sync_all()?;
     }
     if direct {
-        let mut flags = OFlags::DIRECT;
+        // rustix 1.1 has another value for O_DSYNC: that of O_SYNC.
+        let mut flags = libc::O_DIRECT;
         if !setup.bulk {
-            flags |= OFlags::DSYNC;
+            flags |= libc::O_DSYNC;
         }
-        let flags = i32::try_from(flags.bits())?;
         let opened = options.custom_flags(flags).open(&path);
         file = opened.context("O_DIRECT on this file system")?;
     }

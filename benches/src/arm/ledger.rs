@@ -65,6 +65,10 @@ impl<S: Storage> Storage for Ledger<S> {
         })
     }
 
+    fn announce(&self, at: Position) {
+        self.storage.announce(at);
+    }
+
     fn sync(&self) -> IoFuture<()> {
         let covered = self.state.lock().accepted.clone();
         let sync = self.storage.sync();

@@ -45,7 +45,28 @@ impl Committer {
         };
         let mut write = self.begin(at, bytes, sync, ends, kind, before);
         write.begins = begins;
+        write.announces = self.announces(&write);
         write
+    }
+
+    /// Where the next segment begins, if behind this frame there is no room for one twice as long: then
+    /// records leave the segment, and the storage can name the next one beside this write
+    /// instead of before the next. Only where somebody waits for each.
+    fn announces(&mut self, write: &Write) -> Option<Position> {
+        let steady = write.kind == Kind::Records && write.sync == Sync::Yes;
+        let alone = self.limits.in_flight == 1 && self.next >= self.start.copied_until;
+        let reserved = self.reserved(Kind::Records);
+        let most = self.shape.segment_bytes;
+        if !steady || !alone || write.begins.is_some() {
+            return None;
+        }
+        let segment = self.segment.as_mut()?;
+        segment.full |= segment.offset + 2 * write.stored_bytes + reserved > most;
+        segment.full.then(|| Position {
+            segment: segment.id.next(),
+            offset: 0,
+            lsn: self.next,
+        })
     }
 
     /// Builds the frame for its place, behind what is in `bytes` already; tells where it ends.
@@ -182,6 +203,7 @@ impl Committer {
             end_offset,
             stored_bytes: padded,
             kind,
+            announces: None,
             before,
         }
     }
@@ -192,16 +214,11 @@ impl Committer {
     /// segment.
     fn place(&mut self, kind: Kind, frame_bytes: u64) -> (Segment, Option<Begun>) {
         let align = u64::from(self.limits.align);
-        let mark = (frame::HEADER_BYTES as u64).next_multiple_of(align);
-        let footer = self.footer_bytes(1).next_multiple_of(align);
-        let reserved = match kind {
-            Kind::Records => RESERVED_MARKS * mark + footer,
-            Kind::Close => 0,
-            _ => footer,
-        };
         if let Some(segment) = &self.segment {
-            let end = segment.offset + frame_bytes.next_multiple_of(align) + reserved;
+            let end = segment.offset + frame_bytes.next_multiple_of(align) + self.reserved(kind);
+            let left = segment.full && kind == Kind::Records;
             let fits = end <= self.shape.segment_bytes
+                && !left
                 && (segment.appends < self.limits.segment_appends || kind == Kind::Close);
             if fits || self.next < self.start.copied_until {
                 return (segment.clone(), None);
@@ -213,6 +230,7 @@ impl Committer {
             seed: header.frame_seed(),
             offset: header.stored_bytes(),
             appends: 0,
+            full: false,
             index: Arc::default(),
         };
         let begun = Begun {
@@ -229,6 +247,18 @@ impl Committer {
             });
         }
         (segment, Some(begun))
+    }
+
+    /// What is to be free behind a frame of this kind.
+    fn reserved(&self, kind: Kind) -> u64 {
+        let align = u64::from(self.limits.align);
+        let mark = (frame::HEADER_BYTES as u64).next_multiple_of(align);
+        let footer = self.footer_bytes(1).next_multiple_of(align);
+        match kind {
+            Kind::Records => RESERVED_MARKS * mark + footer,
+            Kind::Close => 0,
+            _ => footer,
+        }
     }
 
     fn next_header(&self) -> SegmentHeader {

@@ -38,6 +38,8 @@ pub(crate) struct Write {
     pub(crate) end_offset: u64,
     pub(crate) stored_bytes: u64,
     pub(crate) kind: Kind,
+    /// Where the next segment begins, if this is the last frame of records in its own.
+    pub(crate) announces: Option<Position>,
     /// What to go back to if the storage has no space for it.
     pub(super) before: Before,
 }

@@ -112,6 +112,7 @@ impl Unsealed {
                 seed: start.previous_seed,
                 offset: place.at.offset,
                 appends: 0,
+                full: false,
                 index: Arc::default(),
             },
             end: place.at.lsn,

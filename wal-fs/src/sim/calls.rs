@@ -251,6 +251,10 @@ impl FileSystem for Process {
         })
     }
 
+    fn has_threads(&self) -> bool {
+        false
+    }
+
     /// At once and here: equal seeds give equal runs.
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) -> io::Result<Option<JoinHandle<()>>> {
         work();

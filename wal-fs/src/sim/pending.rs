@@ -27,6 +27,15 @@ pub(super) enum What {
 }
 
 impl What {
+    fn same_name(&self, other: &What) -> bool {
+        let paths = |what: &What| match what {
+            What::Names(names) => names.iter().map(|(path, _)| path.clone()).collect(),
+            What::Length(_) => Vec::new(),
+        };
+        let mine = paths(self);
+        !mine.is_empty() && mine == paths(other)
+    }
+
     pub(super) fn is_new_name(&self) -> bool {
         matches!(self, What::Names(names) if names.iter().all(|(_, to)| to.is_some()))
     }
@@ -114,6 +123,10 @@ impl Disk {
             .into_iter()
             .partition::<Vec<_>, _>(|change| picked(change) && !change.stuck);
         self.pending = left;
+        // What a name stood for earlier cannot come back once something newer is stored for it.
+        let newer = |change: &Change| done.iter().any(|done| done.what.same_name(&change.what));
+        self.pending
+            .retain(|change| !change.stuck || !newer(change));
         for change in done {
             self.apply(&change.what, change.inode);
         }

@@ -31,17 +31,24 @@ impl FileStorage {
 
     /// Makes room for the first frame of a new segment.
     fn begin(&self, writing: &mut Writing, at: Position, bytes: u64) -> Outcome<()> {
+        let announced = self.take_announced(writing, at, bytes)?;
         // So that a crash leaves at most the newest name in doubt.
         if writing.unsynced_names {
             self.sync_all(writing)?;
         }
-        // A name that was made and taken back is in doubt as well.
-        let file = self.create(at, bytes, !writing.prepared);
-        let mut file = file.inspect_err(|_| writing.unsynced_names = true)?;
-        let through = self
-            .system
-            .open(&self.path(at.segment, at.lsn), Access::Through);
-        file.set_through(through.ok()); // without it commits are slower, not wrong
+        let file = match announced {
+            Some(file) => file,
+            None => {
+                let file = self.create(at, bytes, !writing.prepared);
+                writing.unsynced_names = true; // also a name that was made and taken back
+                let mut file = file?;
+                let through = self
+                    .system
+                    .open(&self.path(at.segment, at.lsn), Access::Through);
+                file.set_through(through.ok()); // without it commits are slower, not wrong
+                file
+            }
+        };
         // The seal of the segment just left behind may still come; older ones are done
         // once they are synced.
         while writing.files.len() > 1 {
@@ -52,7 +59,6 @@ impl FileStorage {
                 .map_err(|cause| self.broken("syncing", id, cause))?;
         }
         writing.files.insert(at.segment, file);
-        writing.unsynced_names = true;
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 // Each test uses a part of it.
 #![allow(dead_code)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wal_core::{Append, Durability, Error, Lsn, Options, Recovery, Wal};
@@ -129,7 +129,11 @@ impl Oracle {
             return Outcome::Broken;
         }
         for _ in 0..20_000 {
-            if segments(disk).len() <= 1 || disk.has_struck() {
+            // The next segment may have been announced, and stands there already.
+            let done = segments(disk)
+                .iter()
+                .all(|path| first(path) >= before.get());
+            if done || disk.has_struck() {
                 break;
             }
             std::thread::sleep(Duration::from_micros(50));
@@ -220,6 +224,12 @@ impl Oracle {
     fn fail(&self, disk: &SimDisk, why: &str) -> ! {
         panic!("{why}\n{}\n{:#?}", disk.trace().join("\n"), disk.files());
     }
+}
+
+/// The first LSN of a segment, by its name.
+fn first(path: &Path) -> u64 {
+    let name = path.file_stem().unwrap().to_str().unwrap();
+    name.split_once('-').unwrap().1.parse().unwrap()
 }
 
 pub(crate) fn segments(disk: &SimDisk) -> Vec<PathBuf> {
