@@ -122,6 +122,7 @@ macro_rules! __conformance_checks {
             there_is_one_writer
             epochs_grow_and_identities_are_fresh
             what_was_deleted_stays_deleted
+            an_announcement_binds_nobody
             full_stores_nothing_and_breaks_nothing
             a_log_comes_back_as_it_was_left
             what_was_acknowledged_survives

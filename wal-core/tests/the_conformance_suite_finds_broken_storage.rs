@@ -34,11 +34,12 @@ enum Bug {
     DroppingTheFutureCancels,
     FullAfterStoring,
     ResignIsForgotten,
+    AnnouncingBegins,
 }
 
 use Bug::*;
 
-const BUGS: [Bug; 18] = [
+const BUGS: [Bug; 19] = [
     AcknowledgesBeforeItIsDurable,
     SyncDoesNothing,
     LosesTheNameOfANewSegment,
@@ -57,6 +58,7 @@ const BUGS: [Bug; 18] = [
     DroppingTheFutureCancels,
     FullAfterStoring,
     ResignIsForgotten,
+    AnnouncingBegins,
 ];
 
 #[derive(Debug)]
@@ -172,6 +174,12 @@ impl Storage for Broken {
 
     fn prepare(&self, segment_bytes: u64) -> IoFuture<()> {
         self.disk.prepare(segment_bytes)
+    }
+
+    fn announce(&self, at: Position) {
+        if self.is(AnnouncingBegins) {
+            let _ = now(self.disk.append(at, vec![vec![7; 64].into()], Sync::No));
+        }
     }
 
     fn append(&self, at: Position, frame: Vec<Bytes>, sync: Sync) -> IoFuture<()> {

@@ -284,6 +284,38 @@ pub fn what_was_deleted_stays_deleted<P: Place>(factory: &dyn Fn() -> P) {
     }
 }
 
+/// What was announced may begin there, elsewhere, or never; the writer itself is not shown
+/// a segment that has not begun.
+pub fn an_announcement_binds_nobody<P: Place>(factory: &dyn Fn() -> P) {
+    for _ in 0..ROUNDS / 2 {
+        let place = factory();
+        let mut raw = Raw::writer(&place);
+        let blocks = (64 << 10) / (raw.storage.limits().align as usize).max(64);
+        (1..=3).for_each(|segment| raw.append(segment, blocks, Sync::Yes));
+        block_on(raw.storage.delete_before(SegmentId::new(3))).unwrap();
+        raw.written
+            .retain(|(at, _)| at.segment >= SegmentId::new(3));
+        for (segment, elsewhere) in [(4, false), (5, true), (6, false)] {
+            let mut at = raw.place(segment);
+            at.lsn = at.lsn.plus(u64::from(elsewhere));
+            raw.storage.announce(at);
+            raw.check(&raw.storage);
+            raw.append(segment, 2, Sync::Yes);
+            raw.check(&raw.storage);
+            raw.check(&place.open());
+        }
+        raw.storage.announce(raw.place(7));
+        let ended = end(&place, raw);
+        block_on(ended.storage.acquire()).unwrap();
+        let listed = block_on(ended.storage.list()).unwrap();
+        let last = ended.written.last().map(|(at, _)| at.segment);
+        for beyond in listed.iter().filter(|meta| Some(meta.id) > last) {
+            block_on(ended.storage.delete(beyond.id)).unwrap();
+        }
+        ended.check(&ended.storage);
+    }
+}
+
 /// Rule 5: `Full` has stored nothing, the position is still free, and works when space returns.
 pub fn full_stores_nothing_and_breaks_nothing<P: Place>(factory: &dyn Fn() -> P) {
     let place = factory();
