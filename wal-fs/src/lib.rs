@@ -5,7 +5,8 @@
 //! recovery may need (as much as a segment), and up to two spares (`spare.ready`,
 //! `spare.ready.2`): deleted segments that become the next ones, or files filled with zeros
 //! ahead of use (`spare.building` until they are full). A deleted segment that is neither kept
-//! nor unlinked yet ends with `.gone`. Other names are left alone.
+//! nor unlinked yet ends with `.gone`. Other names are left alone. The next segment may have its name
+//! before it begins.
 //!
 //! All of these are plain files. A symbolic link, a directory or a pipe under such a name is
 //! never followed, written or waited for, neither for writing nor for reading: it is an error
@@ -19,7 +20,8 @@
 //!   such writes, a durable frame goes past the page cache with `O_DIRECT|O_DSYNC`, which is relied upon
 //!   like `fdatasync`; only where its blocks were written before, and not in a segment that somebody has
 //!   read (through this [`FileStorage`]) since it was begun. Other processes that follow the log read such
-//!   frames from the device.
+//!   frames from the device. What is accepted and not synced yet begins to reach the medium a MiB at a time
+//!   (`sync_file_range`): nothing is relied upon, but an error counts as one of the write.
 //! - **Copy-on-write file systems** (btrfs, ZFS, bcachefs) keep the first two promises. Space
 //!   cannot be promised there, so a full disk may poison the handle (G5) where elsewhere it is
 //!   only full (G7); and preparing or recycling blocks gains nothing.
