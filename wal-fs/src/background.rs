@@ -62,7 +62,10 @@ impl Background {
             return;
         }
         let queue = Arc::clone(&self.queue);
-        match self.system.spawn(Box::new(move || work(&queue))) {
+        match self
+            .system
+            .spawn("wal-spare", Box::new(move || work(&queue)))
+        {
             // The thread before has nothing to do any more: it need not be waited for.
             Ok(thread) => *self.thread.lock() = thread,
             // No thread to be had: better late than never.

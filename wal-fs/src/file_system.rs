@@ -78,8 +78,13 @@ pub(crate) trait FileSystem: fmt::Debug + Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Whether `spawn` runs what it is given beside the caller.
     fn has_threads(&self) -> bool;
-    /// Runs `work` beside the caller, or at once; returns what to join, if there is anything to.
-    fn spawn(&self, work: Box<dyn FnOnce() + Send>) -> io::Result<Option<JoinHandle<()>>>;
+    /// Runs `work` beside the caller, on a thread of this name, or at once; returns what to join,
+    /// if there is anything to.
+    fn spawn(
+        &self,
+        name: &str,
+        work: Box<dyn FnOnce() + Send>,
+    ) -> io::Result<Option<JoinHandle<()>>>;
 }
 
 /// The calls on an open file. Dropping it closes it, and gives up its lock.

@@ -82,8 +82,12 @@ impl FileSystem for Os {
         true
     }
 
-    fn spawn(&self, work: Box<dyn FnOnce() + Send>) -> io::Result<Option<JoinHandle<()>>> {
-        let thread = std::thread::Builder::new().name("wal-spare".into());
+    fn spawn(
+        &self,
+        name: &str,
+        work: Box<dyn FnOnce() + Send>,
+    ) -> io::Result<Option<JoinHandle<()>>> {
+        let thread = std::thread::Builder::new().name(name.into());
         thread.spawn(work).map(Some)
     }
 }

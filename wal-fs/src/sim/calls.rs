@@ -256,7 +256,11 @@ impl FileSystem for Process {
     }
 
     /// At once and here: equal seeds give equal runs.
-    fn spawn(&self, work: Box<dyn FnOnce() + Send>) -> io::Result<Option<JoinHandle<()>>> {
+    fn spawn(
+        &self,
+        _name: &str,
+        work: Box<dyn FnOnce() + Send>,
+    ) -> io::Result<Option<JoinHandle<()>>> {
         work();
         Ok(None)
     }

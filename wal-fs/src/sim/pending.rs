@@ -27,13 +27,15 @@ pub(super) enum What {
 }
 
 impl What {
-    fn same_name(&self, other: &What) -> bool {
-        let paths = |what: &What| match what {
-            What::Names(names) => names.iter().map(|(path, _)| path.clone()).collect(),
-            What::Length(_) => Vec::new(),
-        };
-        let mine = paths(self);
-        !mine.is_empty() && mine == paths(other)
+    /// Whether both say what the same names stand for.
+    fn same_names(&self, other: &What) -> bool {
+        match (self, other) {
+            (What::Names(mine), What::Names(theirs)) => mine
+                .iter()
+                .map(|(path, _)| path)
+                .eq(theirs.iter().map(|(path, _)| path)),
+            _ => false,
+        }
     }
 
     pub(super) fn is_new_name(&self) -> bool {
@@ -124,7 +126,7 @@ impl Disk {
             .partition::<Vec<_>, _>(|change| picked(change) && !change.stuck);
         self.pending = left;
         // What a name stood for earlier cannot come back once something newer is stored for it.
-        let newer = |change: &Change| done.iter().any(|done| done.what.same_name(&change.what));
+        let newer = |change: &Change| done.iter().any(|done| done.what.same_names(&change.what));
         self.pending
             .retain(|change| !change.stuck || !newer(change));
         for change in done {

@@ -149,10 +149,8 @@ impl Announced {
         if thread.is_none() {
             let namer = Arc::clone(namer);
             // If there is none to be had, what is wanted is taken back when it is to be used.
-            let spawned = self
-                .namer
-                .system
-                .spawn(Box::new(move || while namer.once() {}));
+            let work = Box::new(move || while namer.once() {});
+            let spawned = self.namer.system.spawn("wal-namer", work);
             *thread = spawned.unwrap_or_default();
         }
     }
