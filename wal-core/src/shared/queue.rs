@@ -1,0 +1,155 @@
+//! The queue of appends: what comes in, what is taken for a frame, what is cancelled.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use super::{Shared, State, Taken, Wake};
+use crate::bells::Ring;
+use crate::committer::Queued;
+use crate::options::{Durability, OnFull};
+use crate::planted::planted;
+use crate::sync::MutexGuard;
+use crate::{Append, Error, Lsn, Result};
+
+/// Bytes that an append's bookkeeping is counted as, besides its payload and lengths.
+const APPEND_OVERHEAD: u64 = 64;
+
+impl Shared {
+    /// Puts an append into the queue and tells which LSNs it got. A caller that drives is asked
+    /// then whether it is a fork, others are asked here.
+    pub(crate) fn enqueue(
+        &self,
+        append: Append,
+        durability: Durability,
+        drives: bool,
+    ) -> Result<(Taken, MutexGuard<'_, State>)> {
+        if append.is_empty() {
+            return Err(Error::Empty);
+        }
+        let bytes = append.bytes() + append.records() * crate::frame::ENTRY_BYTES as u64;
+        if append.oversized() || bytes > self.options.append_bytes {
+            return Err(Error::TooLarge {
+                bytes,
+                limit: self.options.append_bytes,
+            });
+        }
+        let mut state = self.wait_for_room(bytes + APPEND_OVERHEAD)?;
+        if !drives && state.queue.is_empty() {
+            self.check_process()?; // once for each group: it is a system call
+        }
+        let first = state.next;
+        state.next = first.plus(append.records());
+        state.queued_bytes += bytes + APPEND_OVERHEAD;
+        state.queued_since.get_or_insert_with(Instant::now);
+        state.stats.appends += 1;
+        state.stats.records += append.records();
+        state.stats.payload_bytes += append.bytes();
+        state.durable_queued |= durability == Durability::Durable;
+        let placed = append.is_located().then(Arc::default);
+        let (chunks, lengths) = append.into_parts();
+        state.queue.push_back(Queued {
+            chunks,
+            lengths,
+            durable: durability == Durability::Durable,
+            placed: placed.clone(),
+        });
+        let taken = Taken {
+            lsns: first..state.next,
+            generation: Arc::clone(&state.generation),
+            group: state.group,
+            truncated: Some(state.truncations.count()),
+            placed,
+        };
+        Ok((taken, state))
+    }
+
+    fn wait_for_room(&self, bytes: u64) -> Result<MutexGuard<'_, State>> {
+        let mut state = self.state.lock();
+        loop {
+            self.check_open(&state)?;
+            let queued = state.queued_bytes;
+            // An append that is alone always fits: `append_bytes <= queue_bytes`.
+            let fits = queued == 0
+                || queued + bytes <= self.options.queue_bytes
+                || planted("queue-without-a-bound");
+            if fits && !state.paused {
+                return Ok(state);
+            }
+            if self.options.on_full == OnFull::Fail {
+                let limit = self.options.queue_bytes;
+                return Err(Error::Busy { queued, limit });
+            }
+            self.check_process()?;
+            self.room.wait(&mut state);
+        }
+    }
+
+    /// Takes a queued group for one frame: as much as fits, at least one append. Tells its number,
+    /// too; what did not fit keeps it.
+    pub(crate) fn take_group(&self, state: &mut State) -> (u32, Vec<Queued>) {
+        let number = state.group;
+        let mut group = Vec::with_capacity(state.queue.len());
+        let mut bytes = 0;
+        while let Some(append) = state.queue.front() {
+            let more = weight(append);
+            if !group.is_empty() && bytes + more > self.options.frame_bytes {
+                break;
+            }
+            bytes += more;
+            state.queued_bytes = state.queued_bytes.saturating_sub(more + APPEND_OVERHEAD);
+            group.extend(state.queue.pop_front());
+        }
+        if state.queue.is_empty() {
+            state.queued_since = None;
+            state.hurry = false;
+            state.durable_queued = false;
+            state.group = number.wrapping_add(1);
+        }
+        self.room.notify_all();
+        (number, group)
+    }
+
+    /// After an append: wakes whoever sleeps until a write under way has news, if that changes
+    /// when the next one leaves.
+    pub(crate) fn tell_awaiting(&self, state: &State) {
+        let full = state.queued_bytes >= self.options.frame_bytes;
+        let complete = state.company.is_some_and(|end| state.next >= end);
+        if state.awaiting && (state.queue.len() == 1 || full || complete) {
+            self.work.notify_one();
+        }
+    }
+
+    /// Cancels everything from `from` on, none of which has reached the storage: commits
+    /// get `why`, and the LSNs are given out again. Tells who is to be woken.
+    pub(crate) fn cancel(&self, state: &mut State, from: Lsn, why: Error) -> Wake {
+        let generation = std::mem::take(&mut state.generation);
+        generation.cancel(from, why);
+        while state.next > from
+            && let Some(append) = state.queue.pop_back()
+        {
+            state.next = Lsn::new(state.next.get() - append.lengths.len() as u64);
+            state.queued_bytes = state
+                .queued_bytes
+                .saturating_sub(weight(&append) + APPEND_OVERHEAD);
+        }
+        state.next = from;
+        if state.queue.is_empty() {
+            (state.queued_bytes, state.queued_since) = (0, None);
+            state.hurry = false;
+        }
+        state.durable_queued = state.queue.iter().any(|append| append.durable);
+        state.sync_to = state.sync_to.min(from);
+        self.room.notify_all();
+        self.turn.notify_all();
+        let mut wakers: Vec<Waker> = state.until_written.beyond(from).collect();
+        wakers.extend(state.until_durable.beyond(from));
+        Wake::new(wakers, Ring::both())
+    }
+}
+
+/// Bytes that an append adds to a frame: payload and table.
+fn weight(append: &Queued) -> u64 {
+    let payload: u64 = append.chunks.iter().map(|chunk| chunk.len() as u64).sum();
+    payload + (append.lengths.len() * crate::frame::ENTRY_BYTES) as u64
+}
