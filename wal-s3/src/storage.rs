@@ -3,34 +3,26 @@
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::ObjectStore;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::time::Instant;
 use wal_core::{
-    Epoch, Identity, IoFuture, Limits, Position, SegmentId, SegmentMeta, Storage, StorageError,
-    Sync, Writer,
+    IoFuture, Limits, Position, SegmentId, SegmentMeta, Storage, StorageError, Sync, Writer,
 };
 
-use crate::cache::Cache;
-use crate::directory::Directory;
-use crate::inner::{Inner, random_id, stopped};
-use crate::key::{Keys, Place};
-use crate::locate::End;
-use crate::object::{Header, Kind};
+use crate::inner::{Inner, stopped};
+use crate::key::Keys;
 use crate::options::Options;
-use crate::put::{self, Created, foreign};
 use crate::read::FOOTER_BYTES;
 use crate::requests::Requests;
-use crate::term::Upload;
 use crate::trim::not_the_writer;
 
-/// What was seen so shortly before need not be looked at again.
-const JUST_NOW: Duration = Duration::from_millis(2);
-/// So many segments' headers are asked for at once by who opens a log for reading.
-const HEADERS: usize = 32;
+mod looking;
+mod role;
+
+pub(crate) use looking::found_now;
+
 /// The longest object.
 const OBJECT_BYTES: u64 = 1 << 30;
 
@@ -282,198 +274,6 @@ impl Storage for ObjectStorage {
     fn delete(&self, segment: SegmentId) -> IoFuture<()> {
         let inner = self.inner();
         self.run(async move { inner.drop_segment(segment).await })
-    }
-}
-
-impl Inner {
-    async fn acquire(self: &Arc<Self>) -> Result<Writer, StorageError> {
-        if self
-            .term
-            .lock()
-            .as_ref()
-            .is_some_and(|term| term.check().is_ok())
-        {
-            let held = format!(
-                "the log at {} is open for writing in this handle",
-                self.keys
-            );
-            return Err(StorageError::InUse(held));
-        }
-        // What an earlier term had under way may never have been stored.
-        *self.term.lock() = None;
-        *self.directory.lock() = Directory::default();
-        *self.cache.lock() = Cache::new(self.options.cache_bytes);
-        let taken = self.take(random_id()?).await;
-        let term = taken.map_err(|why| self.not_opened(why))?;
-        let writer = Writer {
-            epoch: Epoch::new(term.epoch),
-            id: Identity::new(term.writer),
-        };
-        *self.term.lock() = Some(term);
-        *self.next_hint.lock() = Some(u64::from(self.options.hint_objects));
-        self.sweep();
-        Ok(writer)
-    }
-
-    /// Closes the log, if this handle has it open for writing.
-    async fn resign(self: &Arc<Self>) -> Result<(), StorageError> {
-        let upload = {
-            let mut term = self.term.lock();
-            let directory = self.directory.lock();
-            match term
-                .as_mut()
-                .map(|term| term.note(&directory, Kind::Close, Vec::new()))
-            {
-                Some(Ok(upload)) => Some(upload),
-                _ => None, // fenced or failed: nothing can be stored any more
-            }
-        };
-        let closed = match upload {
-            Some(upload) => self.store(upload).await,
-            None => Ok(()),
-        };
-        if closed.is_ok()
-            && let Some((_, header)) = self.confirmed_header()
-        {
-            self.write_hint(header).await;
-        }
-        *self.term.lock() = None;
-        *self.end.lock().await = None;
-        closed
-    }
-
-    /// The last append to a segment that was left. It stands outside of the sequence: nothing
-    /// that is acknowledged depends on it.
-    async fn append_footer(
-        self: &Arc<Self>,
-        at: Position,
-        frames: Vec<Bytes>,
-    ) -> Result<(), StorageError> {
-        let header = {
-            let term = self.term.lock();
-            let term = term.as_ref().ok_or_else(not_the_writer)?;
-            term.check()?;
-            let entry = self.directory.lock().get(at.segment).copied();
-            let taken = || StorageError::Conflict(format!("{at} is taken"));
-            let entry = entry
-                .filter(|entry| entry.bytes == at.offset)
-                .ok_or_else(taken)?;
-            Header {
-                kind: Kind::Footer,
-                extra_bytes: 0,
-                extra_crc: crc32c::crc32c(&[]),
-                writer: term.writer,
-                place: Place::new(term.epoch, 0),
-                segment: at.segment,
-                offset: at.offset,
-                frame_bytes: frames.iter().map(|frame| frame.len() as u64).sum(),
-                first: at.lsn,
-                confirmed: term.confirmed(),
-                head: entry.place,
-                trim: Place::default(),
-                gone: Place::default(),
-                durable: at.lsn,
-                time: crate::term::now_micros(),
-                previous: 0,
-            }
-        };
-        let upload = Upload::new(header, Vec::new(), frames);
-        let path = self.keys.footer(at.segment);
-        let payload = upload.payload;
-        match put::create(&self.client, &self.hedging, &path, &upload.header, payload).await? {
-            Created::Mine => Ok(()),
-            Created::Other(_) => Err(foreign(&path, "another footer is there")),
-        }
-    }
-
-    fn is_newest(&self, segment: SegmentId) -> bool {
-        let directory = self.directory.lock();
-        directory
-            .newest()
-            .is_some_and(|(newest, _)| newest == segment)
-    }
-
-    pub(crate) fn known_segments(&self) -> Vec<SegmentMeta> {
-        let directory = self.directory.lock();
-        let segments = directory.iter().map(|(id, entry)| SegmentMeta {
-            id: *id,
-            first: Some(entry.first),
-        });
-        segments.collect()
-    }
-
-    pub(crate) fn is_writer(&self) -> bool {
-        self.term.lock().is_some()
-    }
-
-    /// Finds out which segments there are, if this handle has not looked yet.
-    async fn look_first(self: &Arc<Self>) -> Result<(), StorageError> {
-        if !self.is_writer() && self.end.lock().await.is_none() {
-            self.look_again().await?;
-        }
-        Ok(())
-    }
-
-    /// A listing and the length that is asked for right after it cost one look.
-    async fn has_just_looked(&self) -> bool {
-        let looked = self.end.lock().await.and_then(|end| end.at);
-        looked.is_some_and(|at| at.elapsed() < JUST_NOW)
-    }
-
-    /// Looks for what others have stored since; a writer knows.
-    async fn look_again(self: &Arc<Self>) -> Result<(), StorageError> {
-        if self.is_writer() || self.is_damaged() {
-            return Ok(());
-        }
-        let mut end = self.end.lock().await;
-        let before = *end;
-        let Some(known) = before else {
-            let found = self.find_end().await;
-            *end = Some(found_now(found.map_err(|why| self.not_opened(why))?));
-            self.ask_for_headers(HEADERS);
-            return Ok(());
-        };
-        let mut found = self
-            .walk(known, self.batch(known.hole, 1), u64::MAX)
-            .await?;
-        if let Some(end) = found.as_mut().filter(|end| end.hole == known.hole) {
-            end.idle = known.idle.saturating_add(1);
-            // Perhaps what follows here was written, read by others, and trimmed.
-            let hint = match end.idle.is_multiple_of(16) {
-                true => self.read_hint().await?,
-                false => None,
-            };
-            if hint.is_some_and(|hint| hint.place > known.hole) {
-                found = None;
-            }
-        }
-        let found = match found {
-            Some(found) => found,
-            None => self.find_end().await?,
-        };
-        *end = Some(found_now(found));
-        Ok(())
-    }
-
-    pub(crate) async fn list(self: &Arc<Self>) -> Result<Vec<SegmentMeta>, StorageError> {
-        self.look_again().await?;
-        loop {
-            let unknown = self.directory.lock().unknown_before();
-            let Some(oldest) = unknown else { break };
-            let object = self.fetch(oldest).await?.ok_or_else(|| {
-                StorageError::NotFound(format!("{} is missing", self.keys.object(oldest)))
-            })?;
-            let extended = self.directory.lock().extend_back(&object.extra);
-            extended.map_err(|why| foreign(&self.keys.object(oldest), why))?;
-        }
-        Ok(self.known_segments())
-    }
-}
-
-pub(crate) fn found_now(end: End) -> End {
-    End {
-        at: Some(Instant::now()),
-        ..end
     }
 }
 
