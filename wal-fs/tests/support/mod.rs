@@ -275,9 +275,14 @@ pub(crate) fn workload(disk: &SimDisk, oracle: &mut Oracle) -> Option<Wal> {
                 (1, 2) => Durability::Accepted,
                 _ => Durability::Durable,
             };
-            if oracle.append(&wal, lengths, durability) == Outcome::Broken {
-                assert!(disk.has_struck(), "broken without a fault");
-                return Some(wal);
+            // Once, so much is only accepted that a segment is begun while the one before is unsynced.
+            let burst = if (round, step) == (2, 8) { 6 } else { 0 };
+            let accepted = [([11_000].as_slice(), Durability::Accepted)].repeat(burst);
+            for (lengths, durability) in accepted.into_iter().chain([(lengths, durability)]) {
+                if oracle.append(&wal, lengths, durability) == Outcome::Broken {
+                    assert!(disk.has_struck(), "broken without a fault");
+                    return Some(wal);
+                }
             }
             let released = match step % 4 {
                 3 if round % 2 == 0 => oracle.release(&wal, disk),
