@@ -6,34 +6,32 @@ mod support;
 
 use std::path::PathBuf;
 
-use support::{BOTH, Oracle, append_more, open, segments};
+use support::{BOTH, Oracle, append_more, first, open, segments};
 use wal_core::{Append, Durability, Error, Lsn, Wal};
 use wal_fs::sim::{Fault, Metadata, SimDisk};
 
-/// A log with a segment that was announced and has not begun, and its file.
-fn announced(seed: u64, metadata: Metadata) -> (SimDisk, Oracle, Wal, PathBuf) {
+/// A log that has released enough for its next segments to be used again.
+fn used(seed: u64, metadata: Metadata) -> (SimDisk, Oracle, Wal) {
     let (disk, mut oracle) = (SimDisk::new(seed, metadata), Oracle::default());
     let (wal, _) = open(&disk).unwrap();
-    // Enough that what is released is there to be used again.
     for _ in 0..3 {
         append_more(&disk, &mut oracle, &wal);
     }
     oracle.release(&wal, &disk);
+    (disk, oracle, wal)
+}
+
+/// A log with a segment that was announced and has not begun, and its file.
+fn announced(seed: u64, metadata: Metadata) -> (SimDisk, Oracle, Wal, PathBuf) {
+    let (disk, mut oracle, wal) = used(seed, metadata);
     for _ in 0..100 {
         oracle.append(&wal, &[9000], Durability::Durable);
-        if let Some(coming) = segments(&disk)
-            .pop()
-            .filter(|path| first(path) == wal.end())
-        {
+        let newest = segments(&disk).pop();
+        if let Some(coming) = newest.filter(|path| first(path) == wal.end().get()) {
             return (disk, oracle, wal, coming);
         }
     }
     panic!("nothing was announced: {:?}", segments(&disk));
-}
-
-fn first(path: &std::path::Path) -> Lsn {
-    let name = path.file_stem().unwrap().to_str().unwrap();
-    Lsn::new(name.split_once('-').unwrap().1.parse().unwrap())
 }
 
 #[test]
@@ -112,12 +110,7 @@ fn the_log_may_go_on_elsewhere() {
 fn a_name_that_could_not_be_synced_ends_the_log() {
     let mut failed = 0;
     for calls in 0..30 {
-        let (disk, mut oracle) = (SimDisk::new(3, Metadata::Strict), Oracle::default());
-        let (wal, _) = open(&disk).unwrap();
-        for _ in 0..3 {
-            append_more(&disk, &mut oracle, &wal);
-        }
-        oracle.release(&wal, &disk);
+        let (disk, _, wal) = used(3, Metadata::Strict);
         disk.at(calls, Fault::Error);
         let group = || Append::from(vec![7; 9000]);
         let outcome = (0..20).find_map(|_| wal.commit(group()).err());

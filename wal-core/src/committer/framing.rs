@@ -55,13 +55,13 @@ impl Committer {
     fn announces(&mut self, write: &Write) -> Option<Position> {
         let steady = write.kind == Kind::Records && write.sync == Sync::Yes;
         let alone = self.limits.in_flight == 1 && self.next >= self.start.copied_until;
-        let reserved = self.reserved(Kind::Records);
-        let most = self.shape.segment_bytes;
         if !steady || !alone || write.begins.is_some() {
             return None;
         }
+        let most = self.shape.segment_bytes;
+        let wanted = 2 * write.stored_bytes + self.reserved(Kind::Records);
         let segment = self.segment.as_mut()?;
-        segment.full |= segment.offset + 2 * write.stored_bytes + reserved > most;
+        segment.full |= segment.offset + wanted > most;
         segment.full.then(|| Position {
             segment: segment.id.next(),
             offset: 0,

@@ -227,7 +227,7 @@ impl Oracle {
 }
 
 /// The first LSN of a segment, by its name.
-fn first(path: &Path) -> u64 {
+pub(crate) fn first(path: &Path) -> u64 {
     let name = path.file_stem().unwrap().to_str().unwrap();
     name.split_once('-').unwrap().1.parse().unwrap()
 }
