@@ -11,6 +11,8 @@ pub(crate) struct Environment {
     pub(crate) cpu: String,
     pub(crate) cores: usize,
     pub(crate) memory_bytes: Option<u64>,
+    /// Microseconds for a page of memory at its first touch, before the arm that found it slowest.
+    pub(crate) page_micros: Option<f64>,
     pub(crate) kernel: String,
     pub(crate) log_dir: String,
     pub(crate) file_system: String,
@@ -27,7 +29,8 @@ impl Environment {
             cpu: field("/proc/cpuinfo", "model name")
                 .unwrap_or_else(|| std::env::consts::ARCH.into()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_bytes: memory_bytes(),
+            memory_bytes: meminfo_bytes("MemTotal"),
+            page_micros: None,
             kernel: kernel(),
             log_dir: log_dir.display().to_string(),
             file_system: file_system(log_dir),
@@ -55,10 +58,11 @@ fn kernel() -> String {
     format!("{} {release}", std::env::consts::OS)
 }
 
-fn memory_bytes() -> Option<u64> {
-    let total = field("/proc/meminfo", "MemTotal")?;
-    let kibibytes: u64 = total.strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
+/// A line of what the system says about its memory, as `MemTotal`.
+pub(crate) fn meminfo_bytes(name: &str) -> Option<u64> {
+    let found = field("/proc/meminfo", name)?;
+    let kibibytes: u64 = found.strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
 }
 
 /// What stands after `name :` in a file of such lines.

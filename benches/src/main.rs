@@ -19,6 +19,7 @@ mod identity;
 mod input;
 mod kafka;
 mod measure;
+mod memory;
 mod report;
 
 use std::process::ExitCode;

@@ -2,16 +2,20 @@
 //!
 //! One sync of 64 MiB would keep the device busy while commits wait for it. So the file is
 //! written and synced in pieces, with a rest after each that is as long as the piece took:
-//! a commit meets at most one piece, and finds the device free half of the time.
+//! a commit meets at most one piece, and finds the device free half of the time. Where that is possible,
+//! the zeros go past the page cache: nobody reads them, and memory would be filled with them.
 
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::file_system::{OpenFile, write_full};
+use crate::through::{self, Buffer};
 
 /// Written and synced at a time: about a millisecond on a fast disk.
-const PIECE: u64 = 1 << 20;
+const PIECE: usize = 1 << 20;
 /// A slow disk is not left to itself for longer.
 const LONGEST_REST: Duration = Duration::from_millis(20);
 
@@ -20,15 +24,23 @@ const HEADER: u64 = 4096;
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-/// Fills the file with `bytes` zeros, durably; gives up when told to.
-pub(crate) fn fill(file: &dyn OpenFile, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+/// Fills the file with `bytes` zeros, durably; gives up when told to. `through` is the file once more, for
+/// writes past the page cache.
+pub(crate) fn fill(
+    file: &dyn OpenFile,
+    mut through: Option<&dyn OpenFile>,
+    bytes: u64,
+    stop: &AtomicBool,
+) -> io::Result<()> {
+    let mut buffer = Buffer::default();
+    let piece = buffer.hold(&[const { Bytes::from_static(&ZEROS) }; PIECE / ZEROS.len()]);
     let mut done = 0;
     while done < bytes {
         let begun = Instant::now();
-        let end = bytes.min(done + PIECE);
-        zero(file, done, end)?;
-        file.sync_data()?;
-        done = end;
+        let left = usize::try_from(bytes - done).unwrap_or(PIECE);
+        let piece = piece.get(..left).unwrap_or(piece);
+        write_durably(file, &mut through, piece, done)?;
+        done += piece.len() as u64;
         if stop.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::Interrupted.into());
         }
@@ -37,6 +49,23 @@ pub(crate) fn fill(file: &dyn OpenFile, bytes: u64, stop: &AtomicBool) -> io::Re
         }
     }
     Ok(())
+}
+
+/// Past the page cache, or, where that is refused, by way of it from then on.
+fn write_durably(
+    file: &dyn OpenFile,
+    through: &mut Option<&dyn OpenFile>,
+    piece: &[u8],
+    offset: u64,
+) -> io::Result<()> {
+    if let Some(past_the_cache) = *through {
+        if through::write_blocks(past_the_cache, piece, offset)? {
+            return Ok(());
+        }
+        *through = None;
+    }
+    write_full(file, &mut [IoSlice::new(piece)], offset)?;
+    file.sync_data()
 }
 
 /// Makes sure that the file is no segment. A crash can undo the rename that made it one, and

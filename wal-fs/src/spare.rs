@@ -307,8 +307,9 @@ impl Shared {
     ) -> io::Result<Option<&'static str>> {
         let building = self.directory.join(BUILDING);
         let file = self.system.open(&building, Access::Replace)?;
-        let filled = fill(file.as_ref(), bytes, stop);
-        drop(file);
+        let through = self.system.open(&building, Access::Through).ok();
+        let filled = fill(file.as_ref(), through.as_deref(), bytes, stop);
+        drop((file, through));
         let name = filled.is_ok().then(|| self.claim()).flatten();
         let done = match name {
             Some(name) => self.system.rename(&building, &self.directory.join(name)),

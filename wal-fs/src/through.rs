@@ -28,7 +28,7 @@ impl Buffer {
     }
 
     /// The frame as whole blocks, the last one filled up with zeros.
-    fn hold(&mut self, frame: &[Bytes]) -> &[u8] {
+    pub(crate) fn hold(&mut self, frame: &[Bytes]) -> &[u8] {
         let bytes: usize = frame.iter().map(Bytes::len).sum();
         let blocks = bytes.next_multiple_of(ALIGN);
         self.0.clear();
@@ -49,7 +49,11 @@ pub(crate) fn write(
     offset: u64,
     frame: &[Bytes],
 ) -> io::Result<bool> {
-    let blocks = buffer.hold(frame);
+    write_blocks(file, buffer.hold(frame), offset)
+}
+
+/// The same for whole blocks that are aligned.
+pub(crate) fn write_blocks(file: &dyn OpenFile, blocks: &[u8], offset: u64) -> io::Result<bool> {
     match write_full(file, &mut [IoSlice::new(blocks)], offset) {
         // Said before anything is written, or of what is left after a short write: writing the whole
         // frame once more, at the same place, is right in both cases.

@@ -1,4 +1,5 @@
-//! What reached the block device below a directory.
+//! What reached the block device below a directory, and what a sample is to find: nothing left to be
+//! written, and memory that is ready.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -12,6 +13,17 @@ const SECTOR: u64 = 512;
 /// Waits until nothing is left to be written, so that no sample pays for another.
 pub(crate) fn settle(dir: &Path) -> Result<()> {
     Ok(rustix::fs::syncfs(std::fs::File::open(dir)?)?)
+}
+
+/// Has the system find memory, and gives it back: whoever asks next gets it. A virtual machine may have
+/// to ask its host for what was not used for some seconds, which took 13 us a page where it was seen.
+pub(crate) fn make_memory_ready(bytes: u64) {
+    let bytes = usize::try_from(bytes).unwrap_or(0);
+    let mut pages: Vec<u8> = Vec::new();
+    if pages.try_reserve_exact(bytes).is_ok() {
+        pages.resize(bytes, 1);
+        std::hint::black_box(&mut pages);
+    }
 }
 
 /// Bytes written to the device so far, by everybody; settles first. `None` where the file system

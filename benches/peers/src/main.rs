@@ -33,6 +33,9 @@ const EXAMPLES: &str = "Examples:
   peers --cases reopen,reopen-many,reopen-killed
   peers --verify                               who acknowledges before it syncs? (needs strace)";
 
+/// So much more memory than is written a sample finds ready: for page cache and queues.
+const MEMORY_BESIDE: u64 = 512 << 20;
+
 /// Measures write-ahead logs beside each other and beside the floor of the hardware.
 ///
 /// Every log is measured once per round, in turn; ratios are taken within a round. Beside the
@@ -216,6 +219,7 @@ fn measure_case(case: &Case, logs: &[&'static Peer], dir: &Path, cli: &Cli) -> R
                 Some(_) => measure::setup(&place(dir, peer), case.work, amount),
                 None => fresh(dir, peer, case, amount)?,
             };
+            device::make_memory_ready(setup.bytes + MEMORY_BESIDE);
             match measure::sample(peer, &setup, case.work, amount) {
                 Ok(sample) => {
                     let (value, unit) = (sample.value, case.unit());

@@ -5,6 +5,7 @@ use super::{Report, table};
 use crate::arm::spec::Arm;
 use crate::compare::{Event, SINK_DELAY_MS};
 use crate::measure::{digits, exact, thousands};
+use crate::memory::SLOW;
 
 /// The whole report, as text.
 pub(super) fn text(report: &Report) -> String {
@@ -28,7 +29,7 @@ fn heading(report: &Report) -> Vec<String> {
         || "unknown".into(),
         |bytes| digits(exact(bytes >> 20) / 1024.0) + " GiB",
     );
-    vec![
+    let mut lines = vec![
         format!(
             "{} records, {} MB, {} partitions, from {}",
             thousands(exact(input.records)),
@@ -45,7 +46,14 @@ fn heading(report: &Report) -> Vec<String> {
             "wal-benches {}, {}, {}",
             machine.version, machine.profile, machine.rustc
         ),
-    ]
+    ];
+    lines.extend(machine.page_micros.filter(|micros| *micros > SLOW).map(|micros| {
+        format!(
+            "Memory comes slowly here: up to {} us a page when first touched; each arm found some that was ready.",
+            digits(micros)
+        )
+    }));
+    lines
 }
 
 fn about_price(report: &Report) -> Vec<String> {
