@@ -18,8 +18,10 @@ pub(crate) struct Setup {
     pub(crate) bytes: u64,
     /// Threads that will append at once.
     pub(crate) threads: usize,
-    /// The records are written in bulk: nothing may be dropped, and one sync comes at the end.
+    /// The records are written in bulk, and one sync comes at the end.
     pub(crate) bulk: bool,
+    /// Nothing may be dropped, for it is counted afterwards.
+    pub(crate) kept: bool,
     /// Bytes of a segment, if the case asks for that.
     pub(crate) segment: Option<u64>,
 }
@@ -88,6 +90,9 @@ pub(crate) struct Peer {
     /// `Err` with the reason if it acknowledges before it syncs or loses what it acknowledged:
     /// then it is not measured against the others.
     pub(crate) durable: Result<(), &'static str>,
+    /// `Err` with the reason if it acknowledges what lies in a segment before that has a durable name: then
+    /// it is not ranked across rotations.
+    pub(crate) names: Result<(), &'static str>,
     /// How its bulk differs from "one sync at the end", if it does.
     pub(crate) bulk: &'static str,
 }

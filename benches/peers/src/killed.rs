@@ -20,6 +20,7 @@ pub(crate) fn child(name: &str, bytes: u64, dir: &Path) -> Result<()> {
         bytes,
         threads: 1,
         bulk: true,
+        kept: true,
         segment: None,
     };
     let log = (by_name(name)?.open)(&setup)?;

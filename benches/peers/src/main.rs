@@ -80,6 +80,8 @@ struct Cli {
     #[arg(long, hide = true, default_value_t = 1)]
     child_threads: usize,
     #[arg(long, hide = true)]
+    child_rotates: bool,
+    #[arg(long, hide = true)]
     child_bytes: Option<u64>,
 }
 
@@ -95,7 +97,7 @@ fn main() -> Result<()> {
         }
         return match cli.child_bytes {
             Some(bytes) => killed::child(name, bytes, dir),
-            None => verify::child(name, cli.child_threads, dir),
+            None => verify::child(name, cli.child_threads, cli.child_rotates, dir),
         };
     }
     ensure!(cli.rounds > 0, "at least one round");
@@ -196,14 +198,15 @@ fn measure_case(case: &Case, logs: &[&'static Peer], dir: &Path, cli: &Cli) -> R
                 continue;
             }
         }
-        let note = if matches!(case.work, Work::Bulk { .. }) {
-            peer.bulk
-        } else {
-            ""
+        let (note, ranked) = match case.work {
+            Work::Bulk { .. } => (peer.bulk, true),
+            Work::Rotation { .. } => (peer.names.err().unwrap_or(""), peer.names.is_ok()),
+            _ => ("", true),
         };
         let samples = Samples {
             name: peer.name,
             note,
+            ranked,
             rounds: Vec::with_capacity(rounds),
             memory: None,
         };

@@ -80,6 +80,7 @@ pub(crate) fn setup(dir: &Path, work: Work, amount: &Amount) -> Setup {
         bytes,
         threads,
         bulk,
+        kept: bulk,
         segment: work.segment(),
     }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Row {
     cpu_s_per_gib: Option<f64>,
     device_bytes_per_byte: Option<f64>,
     memory_mib: Option<f64>,
+    /// Not if it does not keep the same promise in this case.
+    ranked: bool,
     note: &'static str,
 }
 
@@ -76,6 +78,8 @@ pub(crate) struct Report {
 pub(crate) struct Samples {
     pub(crate) name: &'static str,
     pub(crate) note: &'static str,
+    /// Not if it does not keep the same promise in this case.
+    pub(crate) ranked: bool,
     pub(crate) rounds: Vec<Sample>,
     /// MiB that a process with this log alone needs.
     pub(crate) memory: Option<f64>,
@@ -105,7 +109,8 @@ impl Outcome {
             .collect();
         rows.sort_by(|a, b| {
             let order = (b.spread.median * sign).total_cmp(&(a.spread.median * sign));
-            is_floor(b.name).cmp(&is_floor(a.name)).then(order)
+            let place = |row: &Row| (!row.ranked, !is_floor(row.name));
+            place(a).cmp(&place(b)).then(order)
         });
         Outcome {
             case: case.name,
@@ -148,6 +153,8 @@ impl Outcome {
             };
             let mark = if Some(row.name) == self.floor {
                 " *"
+            } else if !row.ranked {
+                ", not ranked"
             } else {
                 ""
             };
@@ -220,6 +227,7 @@ impl Row {
             cpu_s_per_gib: median_of(|sample| sample.cpu),
             device_bytes_per_byte: median_of(|sample| sample.device),
             memory_mib: samples.memory,
+            ranked: samples.ranked,
             note: samples.note,
         })
     }

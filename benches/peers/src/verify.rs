@@ -5,8 +5,10 @@
 //! must show a file of the log that was written, and then an `fsync` or `fdatasync` of that file
 //! which began after the write had ended and ended before the `ACK` (or a write to a file that
 //! was opened with `O_DSYNC`). Other writes, such as zeros ahead of use, do not count.
+//!
+//! Where segments are rotated, the file must also have a durable name: if it was renamed, an `fsync` of
+//! its directory that began after the rename had ended must have ended before the `ACK`.
 
-use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
@@ -14,35 +16,43 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::candidate::{Peer, Setup};
+use crate::cases::Work;
 use crate::measure::{by_name, record};
-use crate::peers::{ALL, is_floor};
+use crate::peers::{ALL, is_floor, takes_part};
+use trace::Traced;
+
+mod trace;
 
 const APPENDS: u64 = 50;
-const CALLS: &str = "trace=openat,write,writev,pwrite64,pwritev,pwritev2,fsync,fdatasync";
+/// Appends across rotations: about six segments.
+const ROTATED: u64 = 3000;
+const CALLS: &str = "trace=openat,write,writev,pwrite64,pwritev,pwritev2,fsync,fdatasync,\
+                     rename,renameat,renameat2";
 
-/// What a trace showed.
-#[derive(Debug, Default, PartialEq)]
-struct Traced {
-    acknowledged: u64,
-    synced_before: u64,
-    syncs: u64,
-}
+/// Records of 16 KiB into the segments of the case `rotation`.
+const ROTATION: Work = Work::Rotation { size: 16 << 10 };
 
 /// The child: appends, acknowledges, reopens, counts.
-pub(crate) fn child(name: &str, threads: usize, dir: &Path) -> Result<()> {
+pub(crate) fn child(name: &str, threads: usize, rotates: bool, dir: &Path) -> Result<()> {
     let peer = by_name(name)?;
     let setup = Setup {
         dir: dir.to_owned(),
         bytes: 0,
         threads,
         bulk: false,
-        segment: None,
+        kept: !rotates,
+        segment: ROTATION.segment().filter(|_| rotates),
+    };
+    let (appends, size) = if rotates {
+        (ROTATED, 16 << 10)
+    } else {
+        (APPENDS, 1000)
     };
     let mut out = std::io::stdout();
     let log = (peer.open)(&setup)?;
-    let record = record(1000);
+    let record = record(size);
     writeln!(out, "BEGIN")?;
-    for _ in 0..APPENDS {
+    for _ in 0..appends {
         log.append(0, &record)?;
         writeln!(out, "ACK")?;
     }
@@ -67,7 +77,7 @@ pub(crate) fn verify(dir: &Path) -> Result<()> {
     {
         let dir = dir.join(number.to_string());
         std::fs::create_dir(&dir)?;
-        let (traced, found) = trace(peer, threads, &dir)?;
+        let (traced, found) = trace(peer, threads, false, &dir)?;
         let synced = traced.acknowledged == APPENDS && traced.synced_before == APPENDS;
         // A floor is no log: there is nothing to be found.
         let found = if is_floor(peer.name) { "-" } else { &found };
@@ -85,12 +95,50 @@ pub(crate) fn verify(dir: &Path) -> Result<()> {
             broken.push(peer.name);
         }
     }
+    broken.extend(verify_names(dir)?);
     ensure!(broken.is_empty(), "marked wrongly in the code: {broken:?}");
     Ok(())
 }
 
+/// Whether the names of segments are durable when their records are acknowledged; who says so wrongly. A
+/// log that is marked may be lucky.
+fn verify_names(dir: &Path) -> Result<Vec<&'static str>> {
+    println!("\nacross rotations   acks  synced before  renames  not named before  verdict");
+    let mut broken = Vec::new();
+    let rotating = ALL.iter().filter(|peer| takes_part(peer.name, ROTATION));
+    for peer in rotating.filter(|peer| !is_floor(peer.name)) {
+        let dir = dir.join(format!("{}-names", peer.name));
+        std::fs::create_dir(&dir)?;
+        let (traced, _) = trace(peer, 1, true, &dir)?;
+        let synced = traced.acknowledged == ROTATED && traced.synced_before == ROTATED;
+        let verdict = match (synced, traced.unnamed) {
+            (true, 0) => "durable",
+            (true, _) => "NOT durable: acknowledges before the segment's name is synced",
+            (false, _) => "NOT durable: acknowledges before it syncs",
+        };
+        let (
+            name,
+            Traced {
+                acknowledged,
+                synced_before,
+                renames,
+                unnamed,
+                ..
+            },
+        ) = (peer.name, traced);
+        println!(
+            "{name:<18} {acknowledged:>4}  {synced_before:>13}  {renames:>7}  {unnamed:>16}  {verdict}"
+        );
+        if !synced || (unnamed > 0 && peer.names.is_ok()) {
+            broken.push(peer.name);
+        }
+        std::fs::remove_dir_all(&dir)?;
+    }
+    Ok(broken)
+}
+
 /// Runs the child under `strace`; `threads` only chooses how the log is opened.
-fn trace(peer: &Peer, threads: usize, dir: &Path) -> Result<(Traced, String)> {
+fn trace(peer: &Peer, threads: usize, rotates: bool, dir: &Path) -> Result<(Traced, String)> {
     let file = dir.join("strace");
     let log = dir.join("data");
     std::fs::create_dir(&log)?;
@@ -106,136 +154,12 @@ fn trace(peer: &Peer, threads: usize, dir: &Path) -> Result<(Traced, String)> {
             "--dir",
         ])
         .arg(&log)
+        .args(rotates.then_some("--child-rotates"))
         .output()
         .context("strace is needed to verify")?;
     let said = String::from_utf8_lossy(&output.stdout);
     let found = said.lines().find_map(|line| line.strip_prefix("FOUND "));
     let found = found.unwrap_or("died").to_owned();
     let text = std::fs::read_to_string(&file)?;
-    Ok((read_trace(&text, &log.to_string_lossy()), found))
-}
-
-/// Reads what `strace -f -y -o` wrote; `log` is the directory of the log.
-fn read_trace(text: &str, log: &str) -> Traced {
-    let mut traced = Traced::default();
-    let mut unfinished: HashMap<&str, (&str, &str, u64)> = HashMap::new();
-    let mut dsync = HashSet::new();
-    // When the last write ended, and when the last sync that ended had begun, by file.
-    let (mut written, mut synced) = (HashMap::new(), HashMap::new());
-    let (mut measuring, mut last_ack) = (false, 0);
-    for (line, now) in text.lines().zip(1..) {
-        let Some((process, call)) = line.split_once(char::is_whitespace) else {
-            continue;
-        };
-        let call = call.trim_start();
-        let (name, file, begun) = if call.starts_with("<... ") {
-            let Some(resumed) = unfinished.remove(process) else {
-                continue;
-            };
-            resumed
-        } else {
-            let name = call.split('(').next().unwrap_or_default();
-            let path = if name == "openat" {
-                call.split('"').nth(1)
-            } else {
-                call.split(['<', '>']).nth(1)
-            };
-            (name, path.unwrap_or_default(), now)
-        };
-        if call.ends_with("<unfinished ...>") {
-            unfinished.insert(process, (name, file, begun));
-            continue;
-        }
-        let sync = matches!(name, "fsync" | "fdatasync");
-        if name == "openat" {
-            if call.contains("O_DSYNC") || call.contains("O_SYNC") {
-                dsync.insert(file);
-            }
-        } else if sync && file.starts_with(log) {
-            synced.insert(file, begun);
-            traced.syncs += u64::from(measuring);
-        } else if file.starts_with(log) {
-            written.insert(file, now);
-            if dsync.contains(file) {
-                synced.insert(file, now + 1);
-                traced.syncs += u64::from(measuring);
-            }
-        } else if call.contains("\"BEGIN") || call.contains("\"END") {
-            measuring = call.contains("\"BEGIN");
-            last_ack = now;
-        } else if call.contains("\"ACK") {
-            traced.acknowledged += 1;
-            let durable = written.iter().any(|(file, at)| {
-                *at > last_ack && synced.get(file).is_some_and(|begun| begun > at)
-            });
-            traced.synced_before += u64::from(durable);
-            last_ack = now;
-        }
-    }
-    traced
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn traced(lines: &[&str]) -> Traced {
-        let lines: Vec<String> = lines.iter().map(|line| format!("7  {line}")).collect();
-        read_trace(&lines.join("\n"), "/log")
-    }
-
-    #[test]
-    fn a_sync_counts_only_between_write_and_acknowledgement() {
-        let (begin, ack) = (
-            r#"write(1<pipe:[1]>, "BEGIN\n", 6) = 6"#,
-            r#"write(1<pipe:[1]>, "ACK\n", 4) = 4"#,
-        );
-        let (write, sync) = (
-            "pwrite64(3</log/a>, \"x\"..., 9, 0) = 9",
-            "fdatasync(3</log/a>) = 0",
-        );
-        let other = "fdatasync(4</log/b>) = 0";
-        let all = traced(&[
-            begin, write, sync, ack, write, ack, sync, ack, write, other, ack, sync, write, ack,
-        ]);
-        let wanted = Traced {
-            acknowledged: 5,
-            synced_before: 1,
-            syncs: 4,
-        };
-        assert_eq!(all, wanted);
-    }
-
-    #[test]
-    fn a_sync_that_began_before_the_write_ended_does_not_count() {
-        let text = "7  write(1<pipe:[1]>, \"BEGIN\\n\", 6) = 6\n\
-                    8  fdatasync(3</log/a> <unfinished ...>\n\
-                    7  pwrite64(3</log/a>, \"x\"..., 9, 0) = 9\n\
-                    8  <... fdatasync resumed>) = 0\n\
-                    7  write(1<pipe:[1]>, \"ACK\\n\", 4) = 4\n";
-        let wanted = Traced {
-            acknowledged: 1,
-            synced_before: 0,
-            syncs: 1,
-        };
-        assert_eq!(read_trace(text, "/log"), wanted);
-    }
-
-    #[test]
-    fn a_write_with_o_dsync_is_its_own_sync() {
-        let all = traced(&[
-            "openat(AT_FDCWD</>, \"/log/a\", O_RDWR|O_DSYNC|O_DIRECT) = 3</log/a>",
-            r#"write(1<pipe:[1]>, "BEGIN\n", 6) = 6"#,
-            "pwrite64(3</log/a>, \"x\"..., 4096, 0) = 4096",
-            r#"write(1<pipe:[1]>, "ACK\n", 4) = 4"#,
-        ]);
-        assert_eq!(
-            all,
-            Traced {
-                acknowledged: 1,
-                synced_before: 1,
-                syncs: 1
-            }
-        );
-    }
+    Ok((trace::read(&text, &log.to_string_lossy()), found))
 }

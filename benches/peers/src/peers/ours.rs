@@ -39,7 +39,7 @@ pub(crate) fn open(setup: &Setup) -> Result<Box<dyn Candidate>> {
     let options = options(setup);
     let (segment, frame) = (options.segment_bytes, options.frame_bytes);
     let (wal, _) = Wal::open(storage, options)?;
-    let since_release = (!setup.bulk).then(Arc::default);
+    let since_release = (!setup.kept).then(Arc::default);
     if since_release.is_some() && wal.end() == Lsn::ZERO {
         until_segments_are_used_again(&wal, segment)?;
     }
