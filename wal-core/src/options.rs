@@ -56,7 +56,10 @@ pub struct Options {
     pub frame_bytes: u64,
     /// The largest single append, in payload bytes: up to half of `segment_bytes`, default 16 MiB.
     pub append_bytes: u64,
-    /// Bytes that may wait to be written, default 64 MiB; at least `append_bytes`.
+    /// Bytes that may wait to be written, default 64 MiB; at least `append_bytes`. Where the storage takes
+    /// one frame at a time, an *accepted* append behind two frames (at least 2 MiB) waits for up to 4 ms
+    /// until the next one is begun: so a writer that keeps up finds what it writes in the
+    /// processor's cache, and the rest of the queue is for when it does not. Not with `OnFull::Fail`.
     pub queue_bytes: u64,
     /// What an append does when they do.
     pub on_full: OnFull,

@@ -66,6 +66,8 @@ pub(crate) struct State {
     pub(crate) timed: bool,
     /// A durable append is queued.
     pub(crate) durable_queued: bool,
+    /// The writer has begun no frame for a while.
+    pub(crate) lags: bool,
     /// Somebody waits for an accepted append to be written.
     pub(crate) hurry: bool,
     /// A deletion in the background failed; the next `release` tells.

@@ -94,6 +94,7 @@ impl Wal {
                 flight_woken: false,
                 timed: false,
                 durable_queued: false,
+                lags: false,
                 hurry: false,
                 awaiting: false,
                 company: None,

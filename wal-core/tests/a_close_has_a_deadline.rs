@@ -7,58 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use wal_core::sim::SimStorage;
-use wal_core::{
-    Durability, Error, IoFuture, Limits, Options, Position, SegmentId, SegmentMeta, Storage, Sync,
-    Wal, Writer,
-};
+use wal_core::{Durability, Error, Options, Wal};
 
-/// A disk whose syncs hang until it is told otherwise.
-#[derive(Debug, Clone)]
-struct Slow(SimStorage, Arc<AtomicBool>);
-
-impl Storage for Slow {
-    fn limits(&self) -> Limits {
-        self.0.limits()
-    }
-    fn acquire(&self) -> IoFuture<Writer> {
-        self.0.acquire()
-    }
-    fn resign(&self) -> IoFuture<()> {
-        self.0.resign()
-    }
-    fn append(&self, at: Position, frame: Vec<Bytes>, sync: Sync) -> IoFuture<()> {
-        while self.1.load(Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        self.0.append(at, frame, sync)
-    }
-    fn sync(&self) -> IoFuture<()> {
-        self.0.sync()
-    }
-    fn read(&self, segment: SegmentId, range: std::ops::Range<u64>) -> IoFuture<Bytes> {
-        self.0.read(segment, range)
-    }
-    fn list(&self) -> IoFuture<Vec<SegmentMeta>> {
-        self.0.list()
-    }
-    fn length(&self, segment: SegmentId) -> IoFuture<u64> {
-        self.0.length(segment)
-    }
-    fn delete_before(&self, segment: SegmentId) -> IoFuture<()> {
-        self.0.delete_before(segment)
-    }
-    fn delete(&self, segment: SegmentId) -> IoFuture<()> {
-        self.0.delete(segment)
-    }
-}
+mod slow;
+use slow::Slow;
 
 #[test]
 fn and_goes_on_closing_when_the_time_is_up() {
     let disk = SimStorage::new(1);
     let hangs = Arc::new(AtomicBool::new(true));
-    let slow = Slow(disk.clone(), Arc::clone(&hangs));
+    let slow = Slow::new(&disk, &hangs);
     let (wal, _) = Wal::open(slow, Options::default()).unwrap();
     let commit = wal.append_with("kept", Durability::Durable).unwrap();
     let begun = Instant::now();

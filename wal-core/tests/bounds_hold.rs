@@ -1,9 +1,14 @@
 //! G8: memory is bounded whatever callers do; beyond the bound an append waits or fails.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use wal_core::sim::SimStorage;
-use wal_core::{Append, Error, Limits, Lsn, OnFull, Options, Wal};
+use wal_core::{Append, Durability, Error, Limits, Lsn, OnFull, Options, Wal};
+
+mod slow;
+use slow::Slow;
 
 fn small(on_full: OnFull) -> Options {
     Options {
@@ -54,6 +59,23 @@ fn a_full_queue_fails_or_waits_as_chosen() {
         drop(wal.append(vec![0; 1000]).unwrap()); // cancels nothing
     }
     assert_eq!(wal.sync().unwrap(), Lsn::new(100));
+}
+
+/// Callers wait a little for a writer that makes progress, and not for one that does not.
+#[test]
+fn a_writer_that_is_stuck_holds_up_nobody_before_the_queue_is_full() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let slow = Slow::new(&SimStorage::new(1), &hangs);
+    let (wal, _) = Wal::open(slow, Options::default()).unwrap();
+    let begun = Instant::now();
+    for _ in 0..20_000 {
+        drop(wal.append_with([[7; 2048]], Durability::Accepted).unwrap());
+    }
+    let took = begun.elapsed();
+    hangs.store(false, Ordering::SeqCst);
+    assert_eq!(wal.sync().unwrap(), Lsn::new(20_000));
+    // A wait for each would have taken more than a minute.
+    assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Shared, State, Taken, Wake};
 use crate::bells::Ring;
@@ -14,6 +14,11 @@ use crate::{Append, Error, Lsn, Result};
 
 /// Bytes that an append's bookkeeping is counted as, besides its payload and lengths.
 const APPEND_OVERHEAD: u64 = 64;
+
+/// So many bytes in the queue are enough to keep a writer busy that writes one frame at a time.
+const AHEAD: u64 = 2 << 20;
+/// For so long an append waits for such a writer to begin the next frame.
+const STRIDE: Duration = Duration::from_millis(4);
 
 impl Shared {
     /// Puts an append into the queue and tells which LSNs it got. A caller that drives is asked
@@ -34,7 +39,7 @@ impl Shared {
                 limit: self.options.append_bytes,
             });
         }
-        let mut state = self.wait_for_room(bytes + APPEND_OVERHEAD)?;
+        let mut state = self.wait_for_room(bytes + APPEND_OVERHEAD, durability)?;
         if !drives && state.queue.is_empty() {
             self.check_process()?; // once for each group: it is a system call
         }
@@ -64,7 +69,7 @@ impl Shared {
         Ok((taken, state))
     }
 
-    fn wait_for_room(&self, bytes: u64) -> Result<MutexGuard<'_, State>> {
+    fn wait_for_room(&self, bytes: u64, durability: Durability) -> Result<MutexGuard<'_, State>> {
         let mut state = self.state.lock();
         loop {
             self.check_open(&state)?;
@@ -74,7 +79,12 @@ impl Shared {
                 || queued + bytes <= self.options.queue_bytes
                 || planted("queue-without-a-bound");
             if fits && !state.paused {
-                return Ok(state);
+                if durability == Durability::Durable || !self.runs_ahead(&state) {
+                    return Ok(state);
+                }
+                let until = Instant::now() + STRIDE;
+                state.lags = self.room.wait_until(&mut state, until).timed_out();
+                continue;
             }
             if self.options.on_full == OnFull::Fail {
                 let limit = self.options.queue_bytes;
@@ -83,6 +93,16 @@ impl Shared {
             self.check_process()?;
             self.room.wait(&mut state);
         }
+    }
+
+    /// Whether what is queued keeps the writer busy for long, and would be cold in the processor's cache
+    /// when its turn comes, as would the memory that the caller fills meanwhile: measured in docs/SPEED.md. A
+    /// writer that has begun no frame for a while is not waited for: that is what the queue is for.
+    fn runs_ahead(&self, state: &State) -> bool {
+        !state.lags
+            && state.queued_bytes >= AHEAD.max(2 * self.options.frame_bytes)
+            && self.options.on_full == OnFull::Wait
+            && self.storage.limits().in_flight == 1
     }
 
     /// Takes a queued group for one frame: as much as fits, at least one append. Tells its number,
@@ -106,6 +126,7 @@ impl Shared {
             state.durable_queued = false;
             state.group = number.wrapping_add(1);
         }
+        state.lags = false;
         self.room.notify_all();
         (number, group)
     }
