@@ -93,3 +93,42 @@ pub(crate) fn zero(file: &dyn OpenFile, start: u64, end: u64) -> io::Result<()> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file_system::{Access, FileSystem};
+    use crate::os::Os;
+
+    /// The last piece is no whole number of blocks, which nothing takes that goes past the page cache.
+    #[test]
+    fn every_byte_is_zero_whichever_way_it_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("spare");
+        let bytes = 2 * PIECE + 1000;
+        for past_the_cache in [false, true] {
+            std::fs::write(&path, vec![7; bytes]).unwrap();
+            let file = Os.open(&path, Access::Write).unwrap();
+            let through = Os.open(&path, Access::Through).ok();
+            let through = through.as_deref().filter(|_| past_the_cache);
+            fill(
+                file.as_ref(),
+                through,
+                bytes as u64,
+                &AtomicBool::new(false),
+            )
+            .unwrap();
+            assert!(std::fs::read(&path).unwrap() == vec![0; bytes]);
+        }
+    }
+
+    #[test]
+    fn who_is_told_to_stop_stops_after_a_piece() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("spare");
+        let file = Os.open(&path, Access::Create).unwrap();
+        let stopped = fill(file.as_ref(), None, 1 << 40, &AtomicBool::new(true));
+        assert_eq!(stopped.unwrap_err().kind(), io::ErrorKind::Interrupted);
+        assert_eq!(file.length().unwrap(), PIECE as u64);
+    }
+}
