@@ -5,13 +5,15 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::memory::first_touch;
+
 /// Without these a figure says nothing.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Environment {
     pub(crate) cpu: String,
     pub(crate) cores: usize,
     pub(crate) memory_bytes: Option<u64>,
-    /// Microseconds for a page of memory at its first touch, before the arm that found it slowest.
+    /// Microseconds for a page of memory at its first touch.
     pub(crate) page_micros: Option<f64>,
     pub(crate) kernel: String,
     pub(crate) log_dir: String,
@@ -30,7 +32,7 @@ impl Environment {
                 .unwrap_or_else(|| std::env::consts::ARCH.into()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: meminfo_bytes("MemTotal"),
-            page_micros: None,
+            page_micros: first_touch(),
             kernel: kernel(),
             log_dir: log_dir.display().to_string(),
             file_system: file_system(log_dir),

@@ -8,7 +8,6 @@ use super::supervise::{End, supervise};
 use crate::arm::spec::{Arm, Measured};
 use crate::failure::{Failure, Outcome};
 use crate::measure::{exact, latency_histogram};
-use crate::memory::Ready;
 
 /// No arm needs more rounds than this, however short its window is.
 const MOST_ROUNDS: u32 = 50;
@@ -96,21 +95,12 @@ fn one_round(bench: &mut Bench<'_>, arm: Arm, number: u32) -> Outcome<Measured> 
         format!("round {number}: {}", arm.label()),
         bench.data.records,
     );
-    let mut ready = Ready::for_arm(bench.data.bytes);
-    let page = ready.as_ref().map(|ready| ready.page_micros);
-    bench.page_micros = page.into_iter().chain(bench.page_micros).reduce(f64::max);
     let dir = bench
         .workspace
         .create(&format!("round-{number}-{}", arm.name()))?;
     let group = bench.cluster.fresh_group();
     let spec = bench.spec(arm, group, dir);
-    let ended = supervise(&spec, None, &mut |heard| {
-        // Not before: joining takes seconds, and the system gives back what nobody uses meanwhile.
-        if heard.received > 0 {
-            ready = None;
-        }
-        bench.ui.at(heard.received);
-    });
+    let ended = supervise(&spec, None, &mut |heard| bench.ui.at(heard.received));
     bench.remove(&spec)?;
     match ended? {
         End::Killed(_) => Err(Failure::run(format!("{}: killed by somebody", arm.label()))),

@@ -23,8 +23,6 @@ pub(super) struct Bench<'a> {
     pub(super) workspace: &'a Workspace,
     pub(super) cadence: Cadence,
     pub(super) ui: &'a Ui,
-    /// Microseconds for a page of memory, before the arm that found it slowest.
-    pub(super) page_micros: Option<f64>,
 }
 
 impl Bench<'_> {
@@ -68,8 +66,7 @@ pub(crate) fn run(options: &Compare) -> Outcome<()> {
     };
     let mut workspace = Workspace::open(options.dir.as_deref())?;
     let mut cluster = Cluster::start(options.kafka.as_deref(), run_name())?;
-    let mut environment =
-        Environment::of(workspace.path(), cluster.kind(), options.bucket.describe());
+    let environment = Environment::of(workspace.path(), cluster.kind(), options.bucket.describe());
     let ui = Ui::new();
     announce(&ui, &environment);
 
@@ -83,11 +80,9 @@ pub(crate) fn run(options: &Compare) -> Outcome<()> {
         workspace: &workspace,
         cadence,
         ui: &ui,
-        page_micros: None,
     };
     let measured = rounds(bench, &arms)?;
     let (trials, failures) = trials(bench, &measured);
-    environment.page_micros = bench.page_micros;
     drop(ui);
 
     let source = input.map_or_else(|| data.topic.clone(), |input| input.name().to_owned());

@@ -49,7 +49,7 @@ fn heading(report: &Report) -> Vec<String> {
     ];
     lines.extend(machine.page_micros.filter(|micros| *micros > SLOW).map(|micros| {
         format!(
-            "Memory comes slowly here: up to {} us a page when first touched; each arm found some that was ready.",
+            "Memory comes slowly here: {} us a page when first touched; arms with a log depend on that.",
             digits(micros)
         )
     }));
