@@ -2,8 +2,8 @@
 //!
 //! `O_DIRECT|O_DSYNC` into blocks that were written before is the quickest way to a durable frame: no
 //! page has to be made ready, found again and written back, and devices that can write through their
-//! cache (FUA) are spared a flush. A write and a sync reach 0.92 of it with 4 KiB,
-//! 0.83 with 256 KiB (docs/SPEED.md's run). The price is that readers find the bytes on the device instead of in memory. So a
+//! cache (FUA) are spared a flush. A write and a sync reach 0.95 of it with 4 KiB,
+//! 0.83 with 256 KiB (the run in docs/SPEED.md). The price is that readers find the bytes on the device instead of in memory. So a
 //! segment that anybody has read while it is written goes through the page cache from then on.
 
 use std::io::{self, IoSlice};

@@ -44,7 +44,12 @@ pub(crate) fn of(case: &Case, peer: &Peer, dir: &Path, quick: bool) -> Result<f6
 
 /// A line of `/proc/self/status`, in KiB.
 fn status(name: &str) -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
+    kib("/proc/self/status", name)
+}
+
+/// A line of a file of such lines, in KiB.
+pub(crate) fn kib(file: &str, name: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(file)?;
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.split_whitespace().next());
     Ok(kib.with_context(|| format!("no {name}"))?.parse()?)

@@ -152,6 +152,11 @@ impl<'a> Files<'a> {
 mod tests {
     use super::*;
 
+    const BEGIN: &str = r#"write(1<pipe:[1]>, "BEGIN\n", 6) = 6"#;
+    const ACK: &str = r#"write(1<pipe:[1]>, "ACK\n", 4) = 4"#;
+    const WRITE: &str = r#"pwrite64(3</log/a>, "x"..., 9, 0) = 9"#;
+    const SYNC: &str = "fdatasync(3</log/a>) = 0";
+
     fn traced(lines: &[&str]) -> Traced {
         let lines: Vec<String> = lines.iter().map(|line| format!("7  {line}")).collect();
         read(&lines.join("\n"), "/log")
@@ -159,17 +164,9 @@ mod tests {
 
     #[test]
     fn a_sync_counts_only_between_write_and_acknowledgement() {
-        let (begin, ack) = (
-            r#"write(1<pipe:[1]>, "BEGIN\n", 6) = 6"#,
-            r#"write(1<pipe:[1]>, "ACK\n", 4) = 4"#,
-        );
-        let (write, sync) = (
-            "pwrite64(3</log/a>, \"x\"..., 9, 0) = 9",
-            "fdatasync(3</log/a>) = 0",
-        );
         let other = "fdatasync(4</log/b>) = 0";
         let all = traced(&[
-            begin, write, sync, ack, write, ack, sync, ack, write, other, ack, sync, write, ack,
+            BEGIN, WRITE, SYNC, ACK, WRITE, ACK, SYNC, ACK, WRITE, other, ACK, SYNC, WRITE, ACK,
         ]);
         let wanted = Traced {
             acknowledged: 5,
@@ -226,18 +223,10 @@ mod tests {
     #[test]
     fn a_new_name_counts_once_its_directory_is_synced() {
         let rename = r#"rename("/log/spare", "/log/a") = 0"#;
-        let (begin, ack) = (
-            r#"write(1<pipe:[1]>, "BEGIN\n", 6) = 6"#,
-            r#"write(1<pipe:[1]>, "ACK\n", 4) = 4"#,
-        );
-        let (write, sync) = (
-            "pwrite64(3</log/a>, \"x\"..., 9, 0) = 9",
-            "fdatasync(3</log/a>) = 0",
-        );
         let named = "fsync(4</log>) = 0";
         let all = traced(&[
-            begin, named, rename, write, sync, ack, named, write, sync, ack, rename, named, write,
-            sync, ack,
+            BEGIN, named, rename, WRITE, SYNC, ACK, named, WRITE, SYNC, ACK, rename, named, WRITE,
+            SYNC, ACK,
         ]);
         let wanted = Traced {
             acknowledged: 3,
