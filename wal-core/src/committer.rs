@@ -17,10 +17,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::sync::Mutex;
-use bytes::Bytes;
 
 use crate::attachment::{Holds, Place};
-use crate::frame::{FrameBuilder, Kind, Note, SMALL_CHUNK};
+use crate::frame::{FrameBuilder, Kind, Note};
+use crate::group::{Group, Payload};
 use crate::index::Index;
 use crate::planted::{planted, planted_or};
 use crate::storage::Sync;
@@ -34,7 +34,7 @@ mod sealing;
 use framing::{Body, position};
 use locate::locate;
 use parts::Before;
-pub(crate) use parts::{Begun, Cut, Queued, Shape, Start, Write};
+pub(crate) use parts::{Begun, Cut, Shape, Start, Write};
 use sealing::Unsealed;
 
 /// So many marks find room in a segment that takes no more records: a log whose disk is full
@@ -180,16 +180,17 @@ impl Committer {
     }
 
     /// Puts a group of appends into the next frame; `sync` even if none of them asks for it.
-    pub(crate) fn records(&mut self, group: Vec<Queued>, sync: bool, time: i64) -> Write {
-        let durable = sync || group.iter().any(|append| append.durable);
-        let records = group.iter().map(|append| append.lengths.len()).sum();
-        let bytes = group.iter().flat_map(|append| &append.chunks);
-        let bytes = bytes.map(Bytes::len).filter(|bytes| *bytes < SMALL_CHUNK);
-        let mut frame = FrameBuilder::with_capacity(self.next, self.chain, records, bytes.sum());
+    pub(crate) fn records(&mut self, group: Group, sync: bool, time: i64) -> Write {
+        let durable = sync || group.appends.iter().any(|append| append.durable);
+        let records = usize::try_from(group.records()).unwrap_or(0);
+        let mut frame = FrameBuilder::gathered(self.next, self.chain, records, group.gathered);
         let mut wanted = Vec::new();
-        for append in group {
+        for append in group.appends {
             let (first, _) = frame.records();
-            frame.push(append.chunks, append.lengths);
+            match append.payload {
+                Payload::Gathered(bytes) => frame.push_gathered(bytes, append.lengths),
+                Payload::Chunks(chunks) => frame.push(chunks, append.lengths),
+            }
             let (end, _) = frame.records();
             wanted.extend(append.placed.map(|placed| (placed, first..end)));
         }

@@ -47,6 +47,7 @@ mod error;
 mod footer;
 mod frame;
 mod generation;
+mod group;
 mod index;
 mod layout;
 mod location;

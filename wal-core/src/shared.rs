@@ -6,9 +6,9 @@ use std::task::Waker;
 use std::time::Instant;
 
 use crate::bells::{Bells, Ring};
-use crate::committer::Queued;
 use crate::driver::Driver;
 use crate::generation::Generation;
+use crate::group::Group;
 use crate::location::Placed;
 use crate::request::Request;
 use crate::retention::Retention;
@@ -25,7 +25,7 @@ mod queue;
 /// What the lock protects.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) queue: VecDeque<Queued>,
+    pub(crate) queue: Group,
     pub(crate) queued_bytes: u64,
     /// When the oldest queued append came: linger counts from here.
     pub(crate) queued_since: Option<Instant>,
@@ -172,7 +172,7 @@ impl Shared {
     /// A child of `fork` has the files and the lock of its parent, who goes on writing, and no
     /// committer thread: nothing that is asked of the log there would ever be done.
     pub(crate) fn check_process(&self) -> Result<()> {
-        match std::process::id() == self.process {
+        match self.storage.process() == self.process {
             true => Ok(()),
             false => Err(Error::Storage(StorageError::InUse(format!(
                 "the log was opened by process {}, of which this one is a fork; open it anew",

@@ -135,6 +135,13 @@ pub trait Storage: fmt::Debug + Send + std::marker::Sync + 'static {
     /// Gives up the writer's role. Dropping the storage does the same.
     fn resign(&self) -> IoFuture<()>;
 
+    /// The number of the process that asks. A child of `fork` gets another one than its parent, and
+    /// the log refuses to work there. Asked with every append: storage may know a way that is quicker
+    /// than the system call.
+    fn process(&self) -> u32 {
+        std::process::id()
+    }
+
     /// Makes sure that the next writer's recovery will find room for a segment of this size,
     /// whatever this writer appends. [`StorageError::Full`] if there is none: then nothing is
     /// broken, and the log takes no records until a later call succeeds (G7). Storage that
@@ -192,6 +199,9 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
     }
     fn resign(&self) -> IoFuture<()> {
         (**self).resign()
+    }
+    fn process(&self) -> u32 {
+        (**self).process()
     }
     fn prepare(&self, segment_bytes: u64) -> IoFuture<()> {
         (**self).prepare(segment_bytes)

@@ -7,9 +7,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::committer::{Committer, Cut, Queued};
+use crate::committer::{Committer, Cut};
 use crate::driver::now_micros;
 use crate::frame::Kind;
+use crate::group::Group;
 use crate::planted::planted;
 use crate::scan::{Found, Walker};
 use crate::segments::SegmentInfo;
@@ -121,12 +122,9 @@ impl Kept {
         }
         let lengths = self.records.iter();
         let lengths = lengths.map(|record| u32::try_from(record.len()).unwrap_or(u32::MAX));
-        let group = Queued {
-            lengths: lengths.collect(),
-            chunks: self.records.into(),
-            ..Queued::default()
-        };
-        committer.records(vec![group], true, now_micros())
+        let lengths = lengths.collect();
+        let group = Group::of(self.records.into(), lengths, true);
+        committer.records(group, true, now_micros())
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::bells::Bells;
 use crate::block::block_on;
 use crate::driver::{Driver, LAZY_BYTES, committer_thread};
+use crate::group::Group;
 use crate::planted::planted_or;
 use crate::recovery::{self, Recovery};
 use crate::retention::Retention;
@@ -66,12 +67,12 @@ impl Wal {
         let report = opened.report;
         let receipt = opened.committer.receipt();
         let shared = Arc::new_cyclic(|weak: &Weak<Shared>| Shared {
+            process: storage.process(),
             storage,
             log: report.log,
-            process: std::process::id(),
             durable: AtomicU64::new(report.end.get()),
             state: Mutex::new(State {
-                queue: VecDeque::new(),
+                queue: Group::default(),
                 queued_bytes: 0,
                 queued_since: None,
                 next: report.end,
@@ -241,7 +242,7 @@ impl Wal {
             let mut state = shared.state.lock();
             shared.check_open(&state)?;
             let mut end = state.next;
-            for append in state.queue.iter().rev() {
+            for append in state.queue.appends.iter().rev() {
                 if end <= to {
                     break;
                 }

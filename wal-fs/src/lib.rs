@@ -65,6 +65,7 @@ mod fill;
 mod handles;
 mod lock;
 mod os;
+mod process;
 mod reserve;
 mod rhythm;
 mod segment_file;

@@ -20,6 +20,7 @@ use crate::file_system::{Access, Entry, FileSystem, Kind};
 use crate::handles::{Handle, Handles};
 use crate::lock::{self, Lock};
 use crate::os::Os;
+use crate::process;
 use crate::reserve::{self, Reserve};
 use crate::rhythm::Rhythm;
 use crate::segment_file::SegmentFile;
@@ -317,6 +318,10 @@ impl Storage for FileStorage {
         }
         *self.lock.lock() = None;
         ready(Ok(()))
+    }
+
+    fn process(&self) -> u32 {
+        process::id()
     }
 
     fn prepare(&self, segment_bytes: u64) -> IoFuture<()> {

@@ -91,6 +91,10 @@ impl<S: Storage> Storage for Ledger<S> {
         self.storage.resign()
     }
 
+    fn process(&self) -> u32 {
+        self.storage.process()
+    }
+
     fn prepare(&self, segment_bytes: u64) -> IoFuture<()> {
         self.storage.prepare(segment_bytes)
     }

@@ -5,25 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Segment, Unsealed};
-use crate::append::{Chunks, Lengths};
 use crate::attachment::Holds;
 use crate::frame::Kind;
 use crate::index::Index;
-use crate::location::Placed;
 use crate::segment::SegmentHeader;
 use crate::storage::Sync;
 use crate::sync::Mutex;
 use crate::{Identity, Lsn, Position, SegmentId, Writer};
-
-/// One append, waiting to be framed.
-#[derive(Debug, Default)]
-pub(crate) struct Queued {
-    pub(crate) chunks: Chunks,
-    pub(crate) lengths: Lengths,
-    pub(crate) durable: bool,
-    /// The caller wants to know where its records are.
-    pub(crate) placed: Option<Arc<Placed>>,
-}
 
 /// A write to be performed.
 #[derive(Clone, Debug)]

@@ -47,12 +47,9 @@ fn from(start: Start, in_flight: u32) -> Committer {
 }
 
 fn records(committer: &mut Committer, count: usize, bytes: usize, durable: bool) -> Write {
-    let group = vec![Queued {
-        chunks: [vec![0; count * bytes].into()].into(),
-        lengths: vec![u32::try_from(bytes).unwrap(); count].into(),
-        durable,
-        placed: None,
-    }];
+    let lengths = vec![u32::try_from(bytes).unwrap(); count];
+    let payload = vec![0; count * bytes].into();
+    let group = Group::of([payload].into(), lengths.into(), durable);
     committer.records(group, false, 0)
 }
 
@@ -176,11 +173,8 @@ fn times_never_go_back() {
     let mut committer = committer(1);
     let mut times = Vec::new();
     for time in [5, 9, 3, 10] {
-        let group = vec![Queued {
-            chunks: [Bytes::from_static(b"x")].into(),
-            lengths: [1].as_slice().into(),
-            ..Queued::default()
-        }];
+        let payload = Bytes::from_static(b"x");
+        let group = Group::of([payload].into(), [1].as_slice().into(), false);
         let write = committer.records(group, true, time);
         committer.stored(write.id);
         times.push(committer.time);

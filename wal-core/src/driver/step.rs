@@ -91,8 +91,7 @@ impl Driver {
             self.active = Some(now);
             self.pace.begun(now);
             // A barrier is met by syncing the frame that reaches it, not each on the way.
-            let records: usize = group.iter().map(|append| append.lengths.len()).sum();
-            let end = self.committer.next().plus(records as u64);
+            let end = self.committer.next().plus(group.records());
             self.groups.push_back((number, end));
             let sync = state.sync_to > self.committer.durable() && end >= state.sync_to;
             let write = self.committer.records(group, sync, now_micros());

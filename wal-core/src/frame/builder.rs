@@ -1,5 +1,7 @@
 //! Building a frame.
 
+use std::iter::Peekable;
+
 use bytes::{Bytes, BytesMut};
 
 use super::{Codec, ENTRY_BYTES, FrameHeader, HEADER_BYTES, Kind, entries};
@@ -14,6 +16,9 @@ pub(crate) struct FrameBuilder {
     chain: u64,
     table: BytesMut,
     payload: Vec<Bytes>,
+    /// Payload that was gathered before, and how much of it has been pushed since the last chunk.
+    ready: BytesMut,
+    pushed: usize,
     /// Small chunks, gathered: a copy costs less than a slice of its own in a vectored write.
     gathered: BytesMut,
     payload_bytes: u64,
@@ -26,18 +31,20 @@ pub(crate) const SMALL_CHUNK: usize = 4096;
 
 impl FrameBuilder {
     pub(crate) fn new(first: Lsn, chain: u64, records: usize) -> Self {
-        Self::with_capacity(first, chain, records, 0)
+        Self::gathered(first, chain, records, BytesMut::new())
     }
 
-    /// With room for so many bytes of small chunks.
-    pub(crate) fn with_capacity(first: Lsn, chain: u64, records: usize, bytes: usize) -> Self {
+    /// With payload for [`push_gathered`](Self::push_gathered).
+    pub(crate) fn gathered(first: Lsn, chain: u64, records: usize, ready: BytesMut) -> Self {
         FrameBuilder {
             first,
             chain_before: chain,
             chain,
             table: BytesMut::with_capacity(records * ENTRY_BYTES),
             payload: Vec::new(),
-            gathered: BytesMut::with_capacity(bytes),
+            ready,
+            pushed: 0,
+            gathered: BytesMut::new(),
             payload_bytes: 0,
             records: 0,
             codec: Codec::Plain,
@@ -99,22 +106,14 @@ impl FrameBuilder {
     ) {
         let mut lengths = lengths.into_iter().peekable();
         for chunk in chunks.as_ref() {
-            let mut rest = chunk.as_ref();
-            while let Some(length) = lengths.next_if(|length| *length as usize <= rest.len()) {
-                let (record, after) = rest.split_at(length as usize);
-                self.entry(record);
-                rest = after;
-                if rest.is_empty() {
-                    break;
-                }
-            }
-            self.payload_bytes += chunk.len() as u64;
+            self.list(chunk, &mut lengths);
         }
         for _ in lengths {
             self.entry(&[]); // what is left over has no bytes
         }
         for chunk in chunks {
             if chunk.len() < SMALL_CHUNK {
+                self.close_ready();
                 self.gathered.extend_from_slice(&chunk);
             } else {
                 self.close_gathered();
@@ -123,10 +122,47 @@ impl FrameBuilder {
         }
     }
 
+    /// Adds records whose payload is the next so many bytes of what was gathered before.
+    pub(crate) fn push_gathered(&mut self, bytes: usize, lengths: impl IntoIterator<Item = u32>) {
+        if !self.gathered.is_empty() {
+            self.close_gathered();
+        }
+        let mut lengths = lengths.into_iter().peekable();
+        let ready = std::mem::take(&mut self.ready);
+        let end = self.pushed.saturating_add(bytes);
+        self.list(ready.get(self.pushed..end).unwrap_or_default(), &mut lengths);
+        (self.ready, self.pushed) = (ready, end);
+        for _ in lengths {
+            self.entry(&[]);
+        }
+    }
+
+    /// Enters the records that stand in `chunk`.
+    fn list(&mut self, chunk: &[u8], lengths: &mut Peekable<impl Iterator<Item = u32>>) {
+        let mut rest = chunk;
+        while let Some(length) = lengths.next_if(|length| *length as usize <= rest.len()) {
+            let (record, after) = rest.split_at(length as usize);
+            self.entry(record);
+            rest = after;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        self.payload_bytes += chunk.len() as u64;
+    }
+
     fn close_gathered(&mut self) {
+        self.close_ready();
         if !self.gathered.is_empty() {
             self.payload
                 .push(std::mem::take(&mut self.gathered).freeze());
+        }
+    }
+
+    fn close_ready(&mut self) {
+        let pushed = std::mem::take(&mut self.pushed).min(self.ready.len());
+        if pushed > 0 {
+            self.payload.push(self.ready.split_to(pushed).freeze());
         }
     }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::Opened;
 use crate::block::block_on;
-use crate::committer::{Cut, Queued, Write};
+use crate::committer::{Cut, Write};
 use crate::driver::now_micros;
 use crate::frame::{Frame, Kind};
+use crate::group::Group;
 use crate::layout::Layout;
 use crate::planted::{planted, planted_or};
 use crate::scan::{Found, Walker};
@@ -95,11 +96,7 @@ impl Opened {
 
     fn copy_frame(&mut self, storage: &Arc<dyn Storage>, frame: &Frame) -> Result<()> {
         let (lengths, payload) = frame.parts();
-        let group = vec![Queued {
-            chunks: [payload].into(),
-            lengths: lengths.collect(),
-            ..Queued::default()
-        }];
+        let group = Group::of([payload].into(), lengths.collect(), false);
         let write = self.committer.records(group, false, frame.header.time);
         // The first append is synced, so that a header is never missing where frames stand.
         self.write(storage, write)

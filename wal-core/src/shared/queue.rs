@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Shared, State, Taken, Wake};
 use crate::bells::Ring;
-use crate::committer::Queued;
+use crate::group::Group;
 use crate::options::{Durability, OnFull};
 use crate::planted::planted;
 use crate::sync::MutexGuard;
@@ -52,13 +52,8 @@ impl Shared {
         state.stats.payload_bytes += append.bytes();
         state.durable_queued |= durability == Durability::Durable;
         let placed = append.is_located().then(Arc::default);
-        let (chunks, lengths) = append.into_parts();
-        state.queue.push_back(Queued {
-            chunks,
-            lengths,
-            durable: durability == Durability::Durable,
-            placed: placed.clone(),
-        });
+        let durable = durability == Durability::Durable;
+        state.queue.push(append, durable, placed.clone());
         let taken = Taken {
             lsns: first..state.next,
             generation: Arc::clone(&state.generation),
@@ -107,19 +102,11 @@ impl Shared {
 
     /// Takes a queued group for one frame: as much as fits, at least one append. Tells its number,
     /// too; what did not fit keeps it.
-    pub(crate) fn take_group(&self, state: &mut State) -> (u32, Vec<Queued>) {
+    pub(crate) fn take_group(&self, state: &mut State) -> (u32, Group) {
         let number = state.group;
-        let mut group = Vec::with_capacity(state.queue.len());
-        let mut bytes = 0;
-        while let Some(append) = state.queue.front() {
-            let more = weight(append);
-            if !group.is_empty() && bytes + more > self.options.frame_bytes {
-                break;
-            }
-            bytes += more;
-            state.queued_bytes = state.queued_bytes.saturating_sub(more + APPEND_OVERHEAD);
-            group.extend(state.queue.pop_front());
-        }
+        let group = state.queue.take(self.options.frame_bytes);
+        let taken = group.weight() + APPEND_OVERHEAD * group.len() as u64;
+        state.queued_bytes = state.queued_bytes.saturating_sub(taken);
         if state.queue.is_empty() {
             state.queued_since = None;
             state.hurry = false;
@@ -147,19 +134,19 @@ impl Shared {
         let generation = std::mem::take(&mut state.generation);
         generation.cancel(from, why);
         while state.next > from
-            && let Some(append) = state.queue.pop_back()
+            && let Some(append) = state.queue.pop()
         {
             state.next = Lsn::new(state.next.get() - append.lengths.len() as u64);
             state.queued_bytes = state
                 .queued_bytes
-                .saturating_sub(weight(&append) + APPEND_OVERHEAD);
+                .saturating_sub(append.weight() + APPEND_OVERHEAD);
         }
         state.next = from;
         if state.queue.is_empty() {
             (state.queued_bytes, state.queued_since) = (0, None);
             state.hurry = false;
         }
-        state.durable_queued = state.queue.iter().any(|append| append.durable);
+        state.durable_queued = state.queue.appends.iter().any(|append| append.durable);
         state.sync_to = state.sync_to.min(from);
         self.room.notify_all();
         self.turn.notify_all();
@@ -167,10 +154,4 @@ impl Shared {
         wakers.extend(state.until_durable.beyond(from));
         Wake::new(wakers, Ring::both())
     }
-}
-
-/// Bytes that an append adds to a frame: payload and table.
-fn weight(append: &Queued) -> u64 {
-    let payload: u64 = append.chunks.iter().map(|chunk| chunk.len() as u64).sum();
-    payload + (append.lengths.len() * crate::frame::ENTRY_BYTES) as u64
 }
