@@ -60,7 +60,7 @@ struct Reached {
 
 #[derive(Debug)]
 enum Payload {
-    Log(Append),
+    Log(Append<'static>),
     Memory(Records),
 }
 
@@ -281,7 +281,7 @@ impl Block {
 
     /// The append that stores this block: its records, and the envelope that says
     /// that `positions` are reached. A block that was made for memory has none.
-    pub(crate) fn into_append(self, positions: Positions) -> Append {
+    pub(crate) fn into_append(self, positions: Positions) -> Append<'static> {
         let envelope = Envelope {
             records: self.records,
             positions,

@@ -59,15 +59,16 @@ impl Group {
         }
     }
 
-    pub(crate) fn push(&mut self, append: Append, durable: bool, placed: Option<Arc<Placed>>) {
-        let (chunks, lengths) = append.into_parts();
-        let bytes = chunks.iter().map(|chunk| chunk.len()).sum();
-        let payload = if bytes < SMALL_CHUNK {
-            let chunks = chunks.iter();
-            chunks.for_each(|chunk| self.gathered.extend_from_slice(chunk));
-            Payload::Gathered(bytes)
-        } else {
-            Payload::Chunks(chunks)
+    pub(crate) fn push(&mut self, append: Append<'_>, durable: bool, placed: Option<Arc<Placed>>) {
+        let (payload, lengths) = match append.piece() {
+            Some(piece) if piece.len() < SMALL_CHUNK => {
+                self.gathered.extend_from_slice(piece);
+                (Payload::Gathered(piece.len()), append.into_lengths())
+            }
+            _ => {
+                let (chunks, lengths) = append.into_parts();
+                (Payload::Chunks(chunks), lengths)
+            }
         };
         self.appends.push_back(Queued {
             payload,

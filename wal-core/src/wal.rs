@@ -143,7 +143,7 @@ impl Wal {
     /// [`Error::Busy`] if the queue is full and [`OnFull::Fail`](crate::OnFull::Fail) was chosen
     /// (otherwise the call waits); [`Error::TooLarge`], [`Error::Empty`], [`Error::Poisoned`],
     /// [`Error::Closed`]. After any error nothing was taken.
-    pub fn append(&self, append: impl Into<Append>) -> Result<Commit> {
+    pub fn append<'a>(&self, append: impl Into<Append<'a>>) -> Result<Commit> {
         self.append_with(append, Durability::Durable)
     }
 
@@ -151,7 +151,11 @@ impl Wal {
     ///
     /// # Errors
     /// As for [`Wal::append`].
-    pub fn append_with(&self, append: impl Into<Append>, durability: Durability) -> Result<Commit> {
+    pub fn append_with<'a>(
+        &self,
+        append: impl Into<Append<'a>>,
+        durability: Durability,
+    ) -> Result<Commit> {
         let shared = &self.handle.shared;
         let (taken, state) = shared.enqueue(append.into(), durability, false)?;
         // What is only to be accepted waits a moment for company, so the committer thread is
@@ -173,7 +177,7 @@ impl Wal {
     /// # Errors
     /// As for [`Wal::append`]; [`Error::Poisoned`] also if the write or sync fails;
     /// [`Error::Full`].
-    pub fn commit(&self, append: impl Into<Append>) -> Result<Range<Lsn>> {
+    pub fn commit<'a>(&self, append: impl Into<Append<'a>>) -> Result<Range<Lsn>> {
         let shared = &self.handle.shared;
         let inline = shared.options.linger.is_zero() && shared.storage.limits().in_flight == 1;
         let (taken, state) = shared.enqueue(append.into(), Durability::Durable, inline)?;

@@ -26,7 +26,7 @@ fn open(path: &Path) -> Wal {
     Wal::open(storage, options).expect("the log opens").0
 }
 
-fn group(n: u64) -> Append {
+fn group(n: u64) -> Append<'static> {
     let mut record = n.to_le_bytes().to_vec();
     record.resize(
         8 + usize::try_from(n * 7919 % 4000).unwrap(),

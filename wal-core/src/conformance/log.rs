@@ -29,7 +29,7 @@ fn payload(lsn: u64) -> Vec<u8> {
     payload
 }
 
-fn group(lsns: std::ops::Range<u64>) -> Append {
+fn group(lsns: std::ops::Range<u64>) -> Append<'static> {
     lsns.map(payload).collect()
 }
 

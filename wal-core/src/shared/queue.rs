@@ -25,7 +25,7 @@ impl Shared {
     /// then whether it is a fork, others are asked here.
     pub(crate) fn enqueue(
         &self,
-        append: Append,
+        append: Append<'_>,
         durability: Durability,
         drives: bool,
     ) -> Result<(Taken, MutexGuard<'_, State>)> {

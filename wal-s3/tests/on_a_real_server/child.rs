@@ -90,7 +90,7 @@ fn say(n: u64) {
     writeln!(out, "{n}").and_then(|()| out.flush()).unwrap();
 }
 
-fn group(n: u64) -> Append {
+fn group(n: u64) -> Append<'static> {
     let mut record = n.to_le_bytes().to_vec();
     record.extend(std::process::id().to_le_bytes());
     record.resize(record.len() + usize::try_from(n * 7919 % 4000).unwrap(), 7);
