@@ -4,22 +4,15 @@
 //! lock. Groups take turns on two words, so that a wake does not disturb those who wait for
 //! the next group.
 //!
-//! No wake-up is lost: a sleeper counts itself before it sleeps, and the kernel puts it to
-//! sleep only while the word is as it was before the sleeper looked. Whoever rings changes
-//! the word before it looks for sleepers.
+//! No wake-up is lost: the kernel puts a sleeper to sleep only while the word is as it was before the
+//! sleeper looked, and whoever rings changes the word before it wakes those who sleep.
 
 use crate::planted::planted;
-use crate::sync::{AtomicU32, Ordering, Word};
+use crate::sync::Word;
 
-/// The two words.
+/// The two words, which change with every ring.
 #[derive(Debug, Default)]
-pub(crate) struct Bells([Bell; 2]);
-
-#[derive(Debug, Default)]
-struct Bell {
-    rings: Word,
-    sleepers: AtomicU32,
-}
+pub(crate) struct Bells([Word; 2]);
 
 /// Which bells are to ring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -47,7 +40,7 @@ impl Ring {
 }
 
 impl Bells {
-    fn of(&self, group: u32) -> &Bell {
+    fn of(&self, group: u32) -> &Word {
         let [even, odd] = &self.0;
         if group.is_multiple_of(2) { even } else { odd }
     }
@@ -56,28 +49,24 @@ impl Bells {
     pub(crate) fn sleep_until<T>(&self, group: u32, mut ready: impl FnMut() -> Option<T>) -> T {
         let bell = self.of(group);
         loop {
-            let seen = bell.rings.get();
+            let seen = bell.get();
             if let Some(outcome) = ready() {
                 return outcome;
             }
             let seen = if planted("word-read-too-late") {
-                bell.rings.get()
+                bell.get()
             } else {
                 seen
             };
-            bell.sleepers.fetch_add(1, Ordering::SeqCst);
-            bell.rings.sleep(seen);
-            bell.sleepers.fetch_sub(1, Ordering::SeqCst);
+            bell.sleep(seen);
         }
     }
 
     /// Wakes everyone who sleeps on these words.
     pub(crate) fn ring(&self, ring: Ring) {
         for (bell, _) in self.0.iter().zip(ring.0).filter(|(_, ring)| *ring) {
-            bell.rings.change();
-            if bell.sleepers.load(Ordering::SeqCst) > 0 {
-                bell.rings.wake_all();
-            }
+            bell.change();
+            bell.wake_all();
         }
     }
 }

@@ -34,7 +34,7 @@ pub struct Commit {
     lsns: Range<Lsn>,
     durability: Durability,
     generation: Arc<Generation>,
-    group: u32,
+    group: Option<u32>,
     truncated: Option<u64>,
     placed: Option<Arc<Placed>>,
     ticket: Option<u64>,
@@ -82,15 +82,15 @@ impl Commit {
     /// [`Error::Poisoned`] if a write or sync failed first: whether the append is
     /// stored is then unknown until the log is opened again. [`Error::Full`]: it is not stored.
     pub fn wait(self) -> Result<Range<Lsn>> {
-        if self.durability == Durability::Accepted {
+        let Some(group) = self.group.filter(|_| self.durability == Durability::Durable) else {
             return block_on(self);
-        }
+        };
         let (shared, end) = (&self.shared, self.lsns.end);
         let outcome = || {
             let outcome = shared.outcome(&self.generation, self.truncated, end);
             outcome.or_else(|| shared.check_process().err().map(Err))
         };
-        shared.bells.sleep_until(self.group, outcome)?;
+        shared.bells.sleep_until(group, outcome)?;
         Ok(self.lsns.clone())
     }
 
@@ -129,6 +129,7 @@ impl Future for Commit {
             return Poll::Ready(Ok(self.lsns.clone()));
         }
         let shared = Arc::clone(&self.shared);
+        shared.check_process()?;
         let mut state = shared.state.lock();
         let truncated = self
             .truncated

@@ -80,6 +80,14 @@ struct Started {
     stored_bytes: u64,
 }
 
+/// A group under way.
+struct UnderWay {
+    number: u32,
+    end: Lsn,
+    /// Nobody waits for it but whoever drives.
+    alone: bool,
+}
+
 /// Drives one log.
 pub(crate) struct Driver {
     committer: Committer,
@@ -104,8 +112,10 @@ pub(crate) struct Driver {
     /// Whether the storage keeps room for a later recovery, so that records may be appended.
     ready: bool,
     closed: bool,
-    /// Groups under way, and where each ends.
-    groups: VecDeque<(u32, Lsn)>,
+    /// Groups under way.
+    groups: VecDeque<UnderWay>,
+    /// Where the append ends for which is driven, if for one.
+    own: Option<Lsn>,
     /// Who is to be woken.
     due: Wake,
 }
@@ -147,6 +157,7 @@ impl Driver {
             ready: false,
             closed: false,
             groups: VecDeque::new(),
+            own: None,
             due: Wake::default(),
         }
     }
@@ -158,6 +169,7 @@ impl Driver {
         if let Err(Error::Storage(forked)) = shared.check_process() {
             shared.poison(forked);
         }
+        self.own = until;
         loop {
             let mut state = shared.state.lock();
             let reached = match until {

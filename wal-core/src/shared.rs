@@ -136,7 +136,8 @@ pub(crate) struct Shared {
 pub(crate) struct Taken {
     pub(crate) lsns: std::ops::Range<Lsn>,
     pub(crate) generation: Arc<Generation>,
-    pub(crate) group: u32,
+    /// Whose bell rings for it; `None` if any frame may bring it about.
+    pub(crate) group: Option<u32>,
     /// How often the log had been truncated; `None` if that does not matter.
     pub(crate) truncated: Option<u64>,
     pub(crate) placed: Option<Arc<Placed>>,

@@ -224,7 +224,7 @@ impl Wal {
         let taken = Taken {
             lsns: target..target,
             generation: Arc::clone(&state.generation),
-            group: state.group,
+            group: None,
             truncated: Some(state.truncations.count()),
             placed: None,
         };

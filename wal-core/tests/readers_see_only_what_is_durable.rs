@@ -148,3 +148,18 @@ fn the_durable_end_can_be_waited_for() {
     wal.commit(["a", "b"]).unwrap();
     assert_eq!(waiting.join().unwrap().unwrap(), Lsn::new(2));
 }
+
+/// Whichever frame brings it: those who joined a frame are woken together, and this one joined none.
+#[test]
+fn who_waits_for_an_lsn_is_woken_by_any_frame() {
+    let (wal, _) = Wal::open(SimStorage::new(1), small()).unwrap();
+    for n in 1..6 {
+        let (told, waiting) = std::sync::mpsc::channel();
+        let waiter = wal.clone();
+        std::thread::spawn(move || told.send(waiter.reached(Lsn::new(n)).wait()));
+        std::thread::sleep(Duration::from_millis(20)); // so that it sleeps
+        wal.commit("x").unwrap();
+        let woken = waiting.recv_timeout(Duration::from_secs(30));
+        woken.expect("nobody woke it").unwrap();
+    }
+}

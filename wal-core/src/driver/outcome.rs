@@ -115,11 +115,11 @@ impl Driver {
             shared.advance(&mut state, self.committer.written(), receipt)
         };
         let mut ring = Ring::default();
-        while let Some((group, end)) = self.groups.front()
-            && *end <= self.committer.durable()
-        {
-            ring.add(*group);
-            self.groups.pop_front();
+        let durable = self.committer.durable();
+        while let Some(group) = self.groups.pop_front_if(|group| group.end <= durable) {
+            if !group.alone {
+                ring.add(group.number);
+            }
         }
         self.due.add(Wake::new(wakers, ring));
     }

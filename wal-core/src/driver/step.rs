@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Driver, LAZY, LAZY_BYTES, RELEASE_WAIT, Step, now_micros};
+use super::{Driver, LAZY, LAZY_BYTES, RELEASE_WAIT, Step, UnderWay, now_micros};
 use crate::Lsn;
 use crate::frame::Kind;
 use crate::planted::planted_or;
@@ -92,7 +92,8 @@ impl Driver {
             self.pace.begun(now);
             // A barrier is met by syncing the frame that reaches it, not each on the way.
             let end = self.committer.next().plus(group.records());
-            self.groups.push_back((number, end));
+            let alone = group.len() == 1 && self.own == Some(end);
+            self.groups.push_back(UnderWay { number, end, alone });
             let sync = state.sync_to > self.committer.durable() && end >= state.sync_to;
             let write = self.committer.records(group, sync, now_micros());
             return Some(Step::Write(Box::new(write)));

@@ -57,7 +57,7 @@ impl Shared {
         let taken = Taken {
             lsns: first..state.next,
             generation: Arc::clone(&state.generation),
-            group: state.group,
+            group: Some(state.group),
             truncated: Some(state.truncations.count()),
             placed,
         };

@@ -34,7 +34,7 @@ impl Wal {
         let taken = Taken {
             lsns: until..until,
             generation: Arc::default(),
-            group: 0,
+            group: None,
             truncated: None,
             placed: None,
         };
