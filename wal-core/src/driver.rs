@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::block::block_on;
 use crate::committer::{Begun, Committer, Write};
 use crate::frame::Kind;
+use crate::group::Group;
 use crate::planted::planted;
 use crate::request::Request;
 use crate::shared::{Shared, State, Wake};
@@ -50,6 +51,11 @@ const RETRY_FULL: Duration = Duration::from_secs(1);
 /// What is to be done next.
 enum Step {
     Write(Box<Write>),
+    /// The next frame of records: to be put together without the lock.
+    Records {
+        group: Group,
+        sync: bool,
+    },
     Sync,
     /// Make sure that records may be appended.
     Prepare,
@@ -209,6 +215,11 @@ impl Driver {
                 Step::Write(write) => {
                     drop(state);
                     self.start(shared, *write);
+                }
+                Step::Records { group, sync } => {
+                    drop(state);
+                    let write = self.committer.records(group, sync, now_micros());
+                    self.start(shared, write);
                 }
                 Step::Sync => {
                     state.stats.syncs += 1;

@@ -95,8 +95,7 @@ impl Driver {
             let alone = group.len() == 1 && self.own == Some(end);
             self.groups.push_back(UnderWay { number, end, alone });
             let sync = state.sync_to > self.committer.durable() && end >= state.sync_to;
-            let write = self.committer.records(group, sync, now_micros());
-            return Some(Step::Write(Box::new(write)));
+            return Some(Step::Records { group, sync });
         }
         if self.quiet_at(shared, state).is_some_and(|at| at <= now) {
             (self.active, self.mark_now) = (None, false);
