@@ -124,7 +124,8 @@ impl<'a> Append<'a> {
     /// Makes the append independent of what it was made from.
     fn own(&mut self) {
         if !self.borrowed.is_empty() {
-            self.open.extend_from_slice(std::mem::take(&mut self.borrowed));
+            self.open
+                .extend_from_slice(std::mem::take(&mut self.borrowed));
         }
     }
 

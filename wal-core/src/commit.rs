@@ -82,7 +82,10 @@ impl Commit {
     /// [`Error::Poisoned`] if a write or sync failed first: whether the append is
     /// stored is then unknown until the log is opened again. [`Error::Full`]: it is not stored.
     pub fn wait(self) -> Result<Range<Lsn>> {
-        let Some(group) = self.group.filter(|_| self.durability == Durability::Durable) else {
+        let Some(group) = self
+            .group
+            .filter(|_| self.durability == Durability::Durable)
+        else {
             return block_on(self);
         };
         let (shared, end) = (&self.shared, self.lsns.end);
@@ -148,6 +151,9 @@ impl Future for Commit {
         }
         if let Some(cause) = &state.failure {
             return Poll::Ready(Err(shared.poisoned(cause)));
+        }
+        if state.closed && !planted("watcher-not-told-of-the-close") {
+            return Poll::Ready(Err(Error::Closed)); // nobody appends what is waited for
         }
         let waiters = match self.durability {
             Durability::Durable => &mut state.until_durable,

@@ -14,6 +14,7 @@ use crate::Append;
 use crate::append::{Chunks, Lengths};
 use crate::frame::{ENTRY_BYTES, SMALL_CHUNK};
 use crate::location::Placed;
+use crate::planted::planted;
 
 /// No more than this is set aside for the next group's small appends, whatever the last one had.
 const AHEAD: usize = 64 << 10;
@@ -81,8 +82,10 @@ impl Group {
     /// Cancels the newest append.
     pub(crate) fn pop(&mut self) -> Option<Queued> {
         let append = self.appends.pop_back()?;
-        let kept = self.gathered.len().saturating_sub(append.gathered());
-        self.gathered.truncate(kept);
+        if !planted("cancelled-payload-kept") {
+            let kept = self.gathered.len().saturating_sub(append.gathered());
+            self.gathered.truncate(kept);
+        }
         Some(append)
     }
 

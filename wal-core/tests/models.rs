@@ -229,3 +229,25 @@ fn appends_that_overtake_each_other() {
         wal.close_timeout(Duration::from_secs(600)).unwrap();
     });
 }
+
+/// Who watches the log is woken by whatever frame brings it so far, and told of the close.
+#[test]
+fn watchers_see_every_advance_and_the_close() {
+    check(|| {
+        let wal = open(&SimStorage::new(1));
+        let watched = [wal.reached(Lsn::new(1)), wal.reached(Lsn::new(2))];
+        let never = wal.reached(Lsn::new(9));
+        let watchers = watched.map(|reached| thread::spawn(move || reached.wait().unwrap()));
+        let last = thread::spawn(move || never.wait());
+        let writers: Vec<_> = (0..2)
+            .map(|_| {
+                let wal = wal.clone();
+                thread::spawn(move || wal.commit("x").unwrap())
+            })
+            .collect();
+        writers.into_iter().for_each(|it| drop(it.join().unwrap()));
+        watchers.into_iter().for_each(|it| drop(it.join().unwrap()));
+        wal.close().unwrap();
+        assert!(matches!(last.join().unwrap(), Err(Error::Closed)));
+    });
+}

@@ -163,3 +163,27 @@ fn who_waits_for_an_lsn_is_woken_by_any_frame() {
         woken.expect("nobody woke it").unwrap();
     }
 }
+
+/// Or a thread that watches a log would keep a program from ending.
+#[test]
+fn who_waits_for_an_lsn_is_told_that_the_log_was_closed() {
+    let (wal, _) = Wal::open(SimStorage::new(1), small()).unwrap();
+    wal.commit("x").unwrap();
+    let (told, waiting) = std::sync::mpsc::channel();
+    let (reached, never) = (wal.reached(Lsn::new(1)), wal.reached(Lsn::new(5)));
+    let late = wal.reached(Lsn::new(5));
+    std::thread::spawn(move || told.send(never.wait()));
+    std::thread::sleep(Duration::from_millis(20)); // so that it sleeps
+    wal.close().unwrap();
+    let outcome = waiting.recv_timeout(Duration::from_secs(30));
+    assert!(matches!(
+        outcome.expect("nobody told it"),
+        Err(Error::Closed)
+    ));
+    assert!(matches!(late.wait(), Err(Error::Closed)));
+    assert_eq!(
+        reached.wait().unwrap(),
+        Lsn::new(1)..Lsn::new(1),
+        "it was reached"
+    );
+}

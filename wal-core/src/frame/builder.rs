@@ -130,7 +130,10 @@ impl FrameBuilder {
         let mut lengths = lengths.into_iter().peekable();
         let ready = std::mem::take(&mut self.ready);
         let end = self.pushed.saturating_add(bytes);
-        self.list(ready.get(self.pushed..end).unwrap_or_default(), &mut lengths);
+        self.list(
+            ready.get(self.pushed..end).unwrap_or_default(),
+            &mut lengths,
+        );
         (self.ready, self.pushed) = (ready, end);
         for _ in lengths {
             self.entry(&[]);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Wal;
+use crate::planted::planted_or;
 use crate::retention::Hold;
 use crate::shared::{Stats, Taken};
 use crate::{Commit, Durability, Error, Identity, Lsn, Reader, Receipt, Result, Tail};
@@ -19,7 +20,7 @@ impl Wal {
     /// durable LSN, which is below `until` if the time was up. Asks for no sync.
     ///
     /// # Errors
-    /// [`Error::Poisoned`].
+    /// [`Error::Poisoned`]; [`Error::Closed`] if the log was closed before it came so far.
     pub fn wait_durable(&self, until: Lsn, limit: Duration) -> Result<Lsn> {
         match self.reached(until).wait_timeout(limit) {
             Ok(_) | Err(Error::Timeout(_)) => Ok(self.durable()),
@@ -28,13 +29,14 @@ impl Wal {
     }
 
     /// Ready when every record below `until` is durable, whoever appends them. A way to watch
-    /// the durable LSN: wait for `durable() + 1`, again and again. Asks for no sync.
+    /// the durable LSN: wait for `durable() + 1`, again and again. Asks for no sync. Ends with
+    /// [`Error::Closed`] if the log was closed before it came so far.
     pub fn reached(&self, until: Lsn) -> Commit {
         // A generation of its own: it waits for the LSN, whoever gets it.
         let taken = Taken {
             lsns: until..until,
             generation: Arc::default(),
-            group: None,
+            group: planted_or("watcher-sleeps-on-one-bell", Some(0), None),
             truncated: None,
             placed: None,
         };
