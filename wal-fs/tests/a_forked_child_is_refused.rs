@@ -74,18 +74,21 @@ fn a_child_does_not_wait_for_what_only_its_parent_can_store() {
     let (wal, _) = Wal::open(FileStorage::open(dir.path()).unwrap(), options).unwrap();
     wal.commit("before").unwrap();
     let queued = wal.append("queued").unwrap();
+    let lazy = wal.append_with("lazy", Durability::Accepted).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     match fork().unwrap() {
         Fork::Child => {
             let begun = Instant::now();
             let waited = is_refused(queued.wait());
+            let accepted = is_refused(lazy.wait());
             let reached = is_refused(wal.reached(wal.end()).wait());
             let joined = is_refused(wal.append("of the child").and_then(|commit| commit.wait()));
             let soon = begun.elapsed() < Duration::from_secs(5);
-            std::process::exit(i32::from(!(waited && reached && joined && soon)));
+            std::process::exit(i32::from(!(waited && accepted && reached && joined && soon)));
         }
         Fork::Parent(child) => assert_eq!(waitpid(child).unwrap(), 0),
     }
     queued.wait().unwrap();
+    lazy.wait().unwrap();
     wal.close().unwrap();
 }
