@@ -84,7 +84,9 @@ fn a_child_does_not_wait_for_what_only_its_parent_can_store() {
             let reached = is_refused(wal.reached(wal.end()).wait());
             let joined = is_refused(wal.append("of the child").and_then(|commit| commit.wait()));
             let soon = begun.elapsed() < Duration::from_secs(5);
-            std::process::exit(i32::from(!(waited && accepted && reached && joined && soon)));
+            std::process::exit(i32::from(
+                !(waited && accepted && reached && joined && soon),
+            ));
         }
         Fork::Parent(child) => assert_eq!(waitpid(child).unwrap(), 0),
     }
