@@ -181,14 +181,14 @@ impl Committer {
 
     /// Puts a group of appends into the next frame; `sync` even if none of them asks for it.
     pub(crate) fn records(&mut self, group: Group, sync: bool, time: i64) -> Write {
-        let durable = sync || group.appends.iter().any(|append| append.durable);
+        let durable = sync || group.0.iter().any(|append| append.durable);
         let records = usize::try_from(group.records()).unwrap_or(0);
-        let mut frame = FrameBuilder::gathered(self.next, self.chain, records, group.gathered);
+        let mut frame = FrameBuilder::new(self.next, self.chain, records);
         let mut wanted = Vec::new();
-        for append in group.appends {
+        for append in group.0 {
             let (first, _) = frame.records();
             match append.payload {
-                Payload::Gathered(bytes) => frame.push_gathered(bytes, append.lengths),
+                Payload::Small(bytes) => frame.push_small(bytes, append.lengths),
                 Payload::Chunks(chunks) => frame.push(chunks, append.lengths),
             }
             let (end, _) = frame.records();

@@ -1,9 +1,8 @@
-//! Appends that wait for a frame, and those that were taken for one.
+//! Appends that wait for a frame.
 //!
-//! The payload of small appends is copied into one buffer when they come. The frame takes that buffer
-//! as it is, and what the caller had to allocate is given back by the caller's own thread: memory that
-//! one thread asks for and another gives back costs an allocator more than the copy does
-//! (docs/SPEED.md).
+//! Small ones are copied behind each other when they come, into memory that is allocated for many of
+//! them at once. The frame takes them together without copying them again, and a caller need not allocate
+//! what another thread would have to free: that costs an allocator more than the copy does (docs/SPEED.md).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,10 +13,9 @@ use crate::Append;
 use crate::append::{Chunks, Lengths};
 use crate::frame::{ENTRY_BYTES, SMALL_CHUNK};
 use crate::location::Placed;
-use crate::planted::planted;
 
-/// No more than this is set aside for the next group's small appends, whatever the last one had.
-const AHEAD: usize = 64 << 10;
+/// So much is allocated at a time for small appends.
+const TOGETHER: usize = 64 << 10;
 
 /// One append, waiting to be framed.
 #[derive(Debug)]
@@ -29,42 +27,31 @@ pub(crate) struct Queued {
     pub(crate) placed: Option<Arc<Placed>>,
 }
 
-/// Where an append's payload is.
+/// An append's bytes.
 #[derive(Debug)]
 pub(crate) enum Payload {
-    /// So many bytes, in the group's buffer.
-    Gathered(usize),
+    /// Right behind those of the small append before, where there was room.
+    Small(BytesMut),
     Chunks(Chunks),
 }
 
-/// Appends in order.
+/// Appends that are written in one frame.
 #[derive(Debug, Default)]
-pub(crate) struct Group {
-    pub(crate) appends: VecDeque<Queued>,
-    /// The payload of small ones, in the same order.
-    pub(crate) gathered: BytesMut,
+pub(crate) struct Group(pub(crate) VecDeque<Queued>);
+
+/// Appends in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    appends: VecDeque<Queued>,
+    /// Room for the next small ones.
+    room: BytesMut,
 }
 
-impl Group {
-    /// One append, of payload that is there.
-    pub(crate) fn of(chunks: Chunks, lengths: Lengths, durable: bool) -> Self {
-        let append = Queued {
-            payload: Payload::Chunks(chunks),
-            lengths,
-            durable,
-            placed: None,
-        };
-        Group {
-            appends: [append].into(),
-            gathered: BytesMut::new(),
-        }
-    }
-
+impl Queue {
     pub(crate) fn push(&mut self, append: Append<'_>, durable: bool, placed: Option<Arc<Placed>>) {
         let (payload, lengths) = match append.piece() {
             Some(piece) if piece.len() < SMALL_CHUNK => {
-                self.gathered.extend_from_slice(piece);
-                (Payload::Gathered(piece.len()), append.into_lengths())
+                (Payload::Small(self.copy(piece)), append.into_lengths())
             }
             _ => {
                 let (chunks, lengths) = append.into_parts();
@@ -79,39 +66,39 @@ impl Group {
         });
     }
 
+    fn copy(&mut self, piece: &[u8]) -> BytesMut {
+        if self.room.capacity() < piece.len() {
+            self.room = BytesMut::with_capacity(TOGETHER);
+        }
+        self.room.extend_from_slice(piece);
+        self.room.split()
+    }
+
     /// Cancels the newest append.
     pub(crate) fn pop(&mut self) -> Option<Queued> {
-        let append = self.appends.pop_back()?;
-        if !planted("cancelled-payload-kept") {
-            let kept = self.gathered.len().saturating_sub(append.gathered());
-            self.gathered.truncate(kept);
-        }
-        Some(append)
+        self.appends.pop_back()
+    }
+
+    /// The newest first.
+    pub(crate) fn newest(&self) -> impl Iterator<Item = &Queued> {
+        self.appends.iter().rev()
     }
 
     /// Takes as much as fits, and at least one append.
     pub(crate) fn take(&mut self, most: u64) -> Group {
-        let (mut count, mut bytes, mut gathered) = (0, 0, 0);
+        let (mut count, mut bytes) = (0, 0);
         for append in &self.appends {
             bytes += append.weight();
             if count > 0 && bytes > most {
                 break;
             }
-            gathered += append.gathered();
             count += 1;
         }
-        if count < self.appends.len() {
-            let rest = self.appends.split_off(count);
-            return Group {
-                appends: std::mem::replace(&mut self.appends, rest),
-                gathered: self.gathered.split_to(gathered),
-            };
+        let mut rest = self.appends.split_off(count);
+        if rest.is_empty() {
+            rest.reserve(count.min(TOGETHER / size_of::<Queued>())); // the next group is like this one
         }
-        let next = Group {
-            appends: VecDeque::with_capacity(count.min(AHEAD / size_of::<Queued>())),
-            gathered: BytesMut::with_capacity(gathered.min(AHEAD)),
-        };
-        std::mem::replace(self, next)
+        Group(std::mem::replace(&mut self.appends, rest))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -121,30 +108,40 @@ impl Group {
     pub(crate) fn is_empty(&self) -> bool {
         self.appends.is_empty()
     }
+}
+
+impl Group {
+    /// One append, of payload that is there.
+    pub(crate) fn of(chunks: Chunks, lengths: Lengths, durable: bool) -> Self {
+        let append = Queued {
+            payload: Payload::Chunks(chunks),
+            lengths,
+            durable,
+            placed: None,
+        };
+        Group([append].into())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
 
     pub(crate) fn records(&self) -> u64 {
-        let lengths = self.appends.iter().map(|append| append.lengths.len());
+        let lengths = self.0.iter().map(|append| append.lengths.len());
         lengths.sum::<usize>() as u64
     }
 
-    /// What all appends add to a frame.
+    /// What all of them add to a frame.
     pub(crate) fn weight(&self) -> u64 {
-        self.appends.iter().map(Queued::weight).sum()
+        self.0.iter().map(Queued::weight).sum()
     }
 }
 
 impl Queued {
-    fn gathered(&self) -> usize {
-        match &self.payload {
-            Payload::Gathered(bytes) => *bytes,
-            Payload::Chunks(_) => 0,
-        }
-    }
-
     /// Bytes that the append adds to a frame: payload and table.
     pub(crate) fn weight(&self) -> u64 {
         let payload = match &self.payload {
-            Payload::Gathered(bytes) => *bytes as u64,
+            Payload::Small(bytes) => bytes.len() as u64,
             Payload::Chunks(chunks) => chunks.iter().map(|chunk| chunk.len() as u64).sum(),
         };
         payload + (self.lengths.len() * ENTRY_BYTES) as u64
@@ -155,54 +152,49 @@ impl Queued {
 mod tests {
     use super::*;
 
-    fn group(appends: &[usize]) -> Group {
-        let mut group = Group::default();
-        for (number, bytes) in appends.iter().enumerate() {
-            let byte = u8::try_from(number).unwrap();
-            group.push(vec![byte; *bytes].into(), false, None);
+    fn queue(appends: &[usize]) -> Queue {
+        let mut queue = Queue::default();
+        for bytes in appends {
+            queue.push(vec![0; *bytes].into(), false, None);
         }
-        group
+        queue
     }
 
-    /// First byte and length of each append's payload.
-    fn payloads(mut group: Group) -> Vec<(u8, usize)> {
-        let mut found = Vec::new();
-        for append in group.appends {
-            let payload = match append.payload {
-                Payload::Gathered(bytes) => group.gathered.split_to(bytes).freeze(),
-                Payload::Chunks(chunks) => chunks[0].clone(),
-            };
-            assert!(payload.iter().all(|byte| *byte == payload[0]));
-            found.push((payload[0], payload.len()));
-        }
-        assert!(group.gathered.is_empty());
-        found
+    fn lengths(group: &Group) -> Vec<u32> {
+        group.0.iter().map(|append| append.lengths[0]).collect()
     }
 
     #[test]
-    fn what_is_taken_takes_its_small_payload_along() {
-        let (small, large) = (1000, SMALL_CHUNK);
-        let mut waiting = group(&[small, large, small, small, large]);
-        let weight = waiting.appends.iter().take(3).map(Queued::weight).sum();
-        let taken = waiting.take(weight);
-        assert_eq!(payloads(taken), [(0, small), (1, large), (2, small)]);
-        assert_eq!(payloads(waiting.take(u64::MAX)), [(3, small), (4, large)]);
-        assert!(waiting.is_empty());
+    fn as_much_is_taken_as_fits_and_at_least_one() {
+        let mut queue = queue(&[100, 5000, 100, 100]);
+        assert_eq!(lengths(&queue.take(1)), [100]);
+        let weight = 5000 + 100 + 2 * ENTRY_BYTES as u64;
+        let group = queue.take(weight);
+        assert_eq!((lengths(&group), group.weight()), (vec![5000, 100], weight));
+        assert_eq!(lengths(&queue.take(weight)), [100]);
+        assert!(queue.is_empty() && lengths(&queue.take(weight)).is_empty());
     }
 
     #[test]
-    fn one_is_taken_however_large() {
-        let mut waiting = group(&[100, 100]);
-        assert_eq!(payloads(waiting.take(1)), [(0, 100)]);
+    fn small_ones_stand_behind_each_other() {
+        let group = queue(&[1000, 1000, 9000, 10]).take(u64::MAX);
+        let ends = group.0.iter().filter_map(|append| match &append.payload {
+            Payload::Small(bytes) => Some((bytes.as_ptr(), bytes.as_ptr_range().end)),
+            Payload::Chunks(_) => None,
+        });
+        let ends: Vec<_> = ends.collect();
+        assert_eq!((ends[0].1, ends[1].1), (ends[1].0, ends[2].0));
     }
 
     #[test]
-    fn what_is_cancelled_leaves_nothing_behind() {
-        let mut waiting = group(&[10, SMALL_CHUNK, 20, 30]);
-        for _ in 0..3 {
-            waiting.pop();
-        }
-        waiting.push(vec![9; 5].into(), false, None);
-        assert_eq!(payloads(waiting), [(0, 10), (9, 5)]);
+    fn memory_is_taken_in_pieces_that_never_move() {
+        let mut queue = queue(&[1000; 1000]);
+        let held = queue.appends.iter().map(|append| match &append.payload {
+            Payload::Small(bytes) => bytes.capacity(),
+            Payload::Chunks(_) => 0,
+        });
+        assert_eq!(held.sum::<usize>(), 1000 * 1000, "no more than their bytes");
+        assert!(queue.room.capacity() < TOGETHER);
+        assert!(queue.pop().is_some());
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::bells::{Bells, Ring};
 use crate::driver::Driver;
 use crate::generation::Generation;
-use crate::group::Group;
+use crate::group::Queue;
 use crate::location::Placed;
 use crate::request::Request;
 use crate::retention::Retention;
@@ -25,7 +25,7 @@ mod queue;
 /// What the lock protects.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) queue: Group,
+    pub(crate) queue: Queue,
     pub(crate) queued_bytes: u64,
     /// When the oldest queued append came: linger counts from here.
     pub(crate) queued_since: Option<Instant>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::bells::Bells;
 use crate::block::block_on;
 use crate::driver::{Driver, LAZY_BYTES, committer_thread};
-use crate::group::Group;
+use crate::group::Queue;
 use crate::planted::planted_or;
 use crate::recovery::{self, Recovery};
 use crate::retention::Retention;
@@ -72,7 +72,7 @@ impl Wal {
             log: report.log,
             durable: AtomicU64::new(report.end.get()),
             state: Mutex::new(State {
-                queue: Group::default(),
+                queue: Queue::default(),
                 queued_bytes: 0,
                 queued_since: None,
                 next: report.end,
@@ -246,7 +246,7 @@ impl Wal {
             let mut state = shared.state.lock();
             shared.check_open(&state)?;
             let mut end = state.next;
-            for append in state.queue.appends.iter().rev() {
+            for append in state.queue.newest() {
                 if end <= to {
                     break;
                 }

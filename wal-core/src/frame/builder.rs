@@ -16,10 +16,7 @@ pub(crate) struct FrameBuilder {
     chain: u64,
     table: BytesMut,
     payload: Vec<Bytes>,
-    /// Payload that was gathered before, and how much of it has been pushed since the last chunk.
-    ready: BytesMut,
-    pushed: usize,
-    /// Small chunks, gathered: a copy costs less than a slice of its own in a vectored write.
+    /// Small payload, gathered: a copy costs less than a slice of its own in a vectored write.
     gathered: BytesMut,
     payload_bytes: u64,
     records: u32,
@@ -31,19 +28,12 @@ pub(crate) const SMALL_CHUNK: usize = 4096;
 
 impl FrameBuilder {
     pub(crate) fn new(first: Lsn, chain: u64, records: usize) -> Self {
-        Self::gathered(first, chain, records, BytesMut::new())
-    }
-
-    /// With payload for [`push_gathered`](Self::push_gathered).
-    pub(crate) fn gathered(first: Lsn, chain: u64, records: usize, ready: BytesMut) -> Self {
         FrameBuilder {
             first,
             chain_before: chain,
             chain,
             table: BytesMut::with_capacity(records * ENTRY_BYTES),
             payload: Vec::new(),
-            ready,
-            pushed: 0,
             gathered: BytesMut::new(),
             payload_bytes: 0,
             records: 0,
@@ -113,7 +103,6 @@ impl FrameBuilder {
         }
         for chunk in chunks {
             if chunk.len() < SMALL_CHUNK {
-                self.close_ready();
                 self.gathered.extend_from_slice(&chunk);
             } else {
                 self.close_gathered();
@@ -122,22 +111,20 @@ impl FrameBuilder {
         }
     }
 
-    /// Adds records whose payload is the next so many bytes of what was gathered before.
-    pub(crate) fn push_gathered(&mut self, bytes: usize, lengths: impl IntoIterator<Item = u32>) {
-        if !self.gathered.is_empty() {
-            self.close_gathered();
-        }
+    /// Adds records whose payload is small. What stands behind what was gathered before is not copied.
+    pub(crate) fn push_small(&mut self, bytes: BytesMut, lengths: impl IntoIterator<Item = u32>) {
         let mut lengths = lengths.into_iter().peekable();
-        let ready = std::mem::take(&mut self.ready);
-        let end = self.pushed.saturating_add(bytes);
-        self.list(
-            ready.get(self.pushed..end).unwrap_or_default(),
-            &mut lengths,
-        );
-        (self.ready, self.pushed) = (ready, end);
+        self.list(&bytes, &mut lengths);
         for _ in lengths {
             self.entry(&[]);
         }
+        if bytes.is_empty() {
+            return;
+        }
+        if self.gathered.as_ptr_range().end != bytes.as_ptr() {
+            self.close_gathered();
+        }
+        self.gathered.unsplit(bytes); // without a copy
     }
 
     /// Enters the records that stand in `chunk`.
@@ -155,17 +142,9 @@ impl FrameBuilder {
     }
 
     fn close_gathered(&mut self) {
-        self.close_ready();
         if !self.gathered.is_empty() {
             self.payload
                 .push(std::mem::take(&mut self.gathered).freeze());
-        }
-    }
-
-    fn close_ready(&mut self) {
-        let pushed = std::mem::take(&mut self.pushed).min(self.ready.len());
-        if pushed > 0 {
-            self.payload.push(self.ready.split_to(pushed).freeze());
         }
     }
 

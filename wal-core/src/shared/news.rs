@@ -5,7 +5,7 @@ use std::task::Waker;
 use super::{Shared, State, Wake};
 use crate::bells::Ring;
 use crate::generation::Generation;
-use crate::group::Group;
+use crate::group::Queue;
 use crate::planted::planted_or;
 use crate::sync::Ordering;
 use crate::{Error, Lsn, Result, StorageError};
@@ -55,7 +55,7 @@ impl Shared {
         let wake = {
             let mut state = self.state.lock();
             state.failure.get_or_insert(cause);
-            state.queue = Group::default();
+            state.queue = Queue::default();
             state.queued_bytes = 0;
             self.everyone(&mut state)
         };

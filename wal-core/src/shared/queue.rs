@@ -146,7 +146,7 @@ impl Shared {
             (state.queued_bytes, state.queued_since) = (0, None);
             state.hurry = false;
         }
-        state.durable_queued = state.queue.appends.iter().any(|append| append.durable);
+        state.durable_queued = state.queue.newest().any(|append| append.durable);
         state.sync_to = state.sync_to.min(from);
         self.room.notify_all();
         self.turn.notify_all();
