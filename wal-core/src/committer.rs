@@ -20,7 +20,7 @@ use crate::sync::Mutex;
 
 use crate::attachment::{Holds, Place};
 use crate::frame::{FrameBuilder, Kind, Note};
-use crate::group::{Group, Payload};
+use crate::group::Group;
 use crate::index::Index;
 use crate::planted::{planted, planted_or};
 use crate::storage::Sync;
@@ -187,10 +187,7 @@ impl Committer {
         let mut wanted = Vec::new();
         for append in group.0 {
             let (first, _) = frame.records();
-            match append.payload {
-                Payload::Small(bytes) => frame.push_small(bytes, append.lengths),
-                Payload::Chunks(chunks) => frame.push(chunks, append.lengths),
-            }
+            frame.add(append.payload, append.lengths);
             let (end, _) = frame.records();
             wanted.extend(append.placed.map(|placed| (placed, first..end)));
         }

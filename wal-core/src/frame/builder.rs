@@ -5,7 +5,9 @@ use std::iter::Peekable;
 use bytes::{Bytes, BytesMut};
 
 use super::{Codec, ENTRY_BYTES, FrameHeader, HEADER_BYTES, Kind, entries};
+use crate::append::Lengths;
 use crate::checksum::{chain, crc, crc_more, record_crc};
+use crate::group::Payload;
 use crate::{Lsn, SegmentId};
 
 /// Collects the records of one frame while it is built.
@@ -88,6 +90,14 @@ impl FrameBuilder {
         entries(&self.table)
     }
 
+    /// Adds the records of an append.
+    pub(crate) fn add(&mut self, payload: Payload, lengths: Lengths) {
+        match payload {
+            Payload::Small(bytes) => self.push_small(bytes, lengths),
+            Payload::Chunks(chunks) => self.push(chunks, lengths),
+        }
+    }
+
     /// Adds records: their payload in chunks, none of which splits a record, and their lengths.
     pub(crate) fn push(
         &mut self,
@@ -112,7 +122,7 @@ impl FrameBuilder {
     }
 
     /// Adds records whose payload is small. What stands behind what was gathered before is not copied.
-    pub(crate) fn push_small(&mut self, bytes: BytesMut, lengths: impl IntoIterator<Item = u32>) {
+    fn push_small(&mut self, bytes: BytesMut, lengths: impl IntoIterator<Item = u32>) {
         let mut lengths = lengths.into_iter().peekable();
         self.list(&bytes, &mut lengths);
         for _ in lengths {

@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::SegmentId;
+use crate::group::Queue;
+use crate::{Append, SegmentId};
 
 fn built(records: &[Vec<u8>], first: Lsn, chain: u64, seed: u32, offset: u64) -> Bytes {
     let mut frame = FrameBuilder::new(first, chain, records.len());
@@ -15,9 +16,13 @@ fn built(records: &[Vec<u8>], first: Lsn, chain: u64, seed: u32, offset: u64) ->
             .iter()
             .map(|record| u32::try_from(record.len()).unwrap()),
     );
+    finished(frame, seed, offset)
+}
+
+fn finished(frame: FrameBuilder, seed: u32, offset: u64) -> Bytes {
     let note = Note {
         kind: Kind::Records,
-        durable: first,
+        durable: Lsn::ZERO,
         released: Lsn::ZERO,
         time: 5,
         segment: SegmentId::new(1),
@@ -49,6 +54,33 @@ proptest! {
             prop_assert_eq!(payload, &records[index]);
         }
         prop_assert_eq!(found.len(), records.len());
+    }
+
+    /// G2: whether appends are copied together, taken as they are, or both in one frame.
+    #[test]
+    fn appends_of_any_kind_share_a_frame(
+        appends in prop::collection::vec((any::<bool>(), prop::collection::vec(0..5000usize, 1..4)), 1..30),
+    ) {
+        let (mut queue, mut records) = (Queue::default(), Vec::new());
+        for (copied, lengths) in appends {
+            let mut append = Append::new();
+            for length in lengths {
+                let record = vec![u8::try_from(records.len()).unwrap(); length];
+                match copied {
+                    true => append.push(&record),
+                    false => append.push_bytes(record.clone().into()),
+                }
+                records.push(record);
+            }
+            queue.push(append, true, None);
+        }
+        let mut frame = FrameBuilder::new(Lsn::new(1), 2, records.len());
+        for append in queue.take(u64::MAX).0 {
+            frame.add(append.payload, append.lengths);
+        }
+        let frame = read(&finished(frame, 9, 4096), 9, 4096).unwrap();
+        let found: Vec<_> = frame.into_records().map(|(_, payload)| payload).collect();
+        prop_assert_eq!(found, records);
     }
 
     /// G4: no single damaged byte passes, and nothing passes at another place.
