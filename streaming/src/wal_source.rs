@@ -162,13 +162,24 @@ impl WalSource {
     }
 }
 
+impl WalSource {
+    /// Waits for the next block, for at most `limit`; of a log that is closed none comes.
+    fn look(&self, limit: Duration) -> Result<()> {
+        match self.wal.wait_durable(self.cursor.plus(1), limit) {
+            Err(wal_core::Error::Closed) => std::thread::sleep(limit),
+            waited => drop(waited?),
+        }
+        Ok(())
+    }
+}
+
 impl Source for WalSource {
     fn identity(&self) -> String {
         self.partition.topic().to_owned()
     }
 
     fn plan(&mut self, after: &Positions, limit: u64, wait: Duration) -> Result<Vec<OffsetRange>> {
-        let deadline = Instant::now() + wait;
+        let deadline = Instant::now().checked_add(wait);
         let position = self.position(after)?;
         self.seek(position)?;
         let (mut end, mut records) = (position, 0);
@@ -177,10 +188,10 @@ impl Source for WalSource {
                 records += block.records.len() as u64 - 1;
                 end = block.end;
                 self.blocks.push_back(block);
-            } else if end > position || Instant::now() >= deadline {
+            } else if end > position || deadline.is_some_and(|at| Instant::now() >= at) {
                 break;
             } else {
-                self.wal.wait_durable(self.cursor.plus(1), LOOK.min(wait))?;
+                self.look(LOOK.min(wait))?;
             }
         }
         Ok(if end > position {

@@ -113,8 +113,8 @@ impl Commit {
     /// # Errors
     /// [`Error::Timeout`]; [`Error::Poisoned`] as for [`Commit::wait`].
     pub fn wait_timeout(&mut self, limit: Duration) -> Result<Range<Lsn>> {
-        let deadline = Instant::now() + limit;
-        block_until(self, Some(deadline)).unwrap_or(Err(Error::Timeout(limit)))
+        let deadline = Instant::now().checked_add(limit); // or for ever
+        block_until(self, deadline).unwrap_or(Err(Error::Timeout(limit)))
     }
 }
 

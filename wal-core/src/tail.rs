@@ -52,7 +52,7 @@ impl Tail {
 
     /// As [`Tail::next_blocking`], for at most `limit`; `None` also when nothing came.
     pub fn next_timeout(&mut self, limit: Duration) -> Option<Result<Record>> {
-        self.next_until(Some(Instant::now() + limit)).flatten()
+        self.next_until(Instant::now().checked_add(limit)).flatten()
     }
 
     fn next_until(&mut self, deadline: Option<Instant>) -> Option<Option<Result<Record>>> {

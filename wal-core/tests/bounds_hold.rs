@@ -158,3 +158,21 @@ fn records_of_every_size_come_back() {
         .collect();
     assert_eq!(read, sizes);
 }
+
+/// G9: a limit that no clock can hold is none.
+#[test]
+fn no_wait_is_too_long() {
+    let options = Options {
+        watermark_delay: Some(Duration::MAX),
+        ..Options::default()
+    };
+    let (wal, _) = Wal::open(SimStorage::new(1), options).unwrap();
+    let mut commit = wal.append("x").unwrap();
+    let lsns = commit.wait_timeout(Duration::MAX).unwrap();
+    assert_eq!(wal.wait_durable(lsns.end, Duration::MAX).unwrap(), lsns.end);
+    let mut tail = wal.tail(Lsn::ZERO).unwrap();
+    let record = tail.next_timeout(Duration::MAX).unwrap().unwrap();
+    assert_eq!(record.payload, "x");
+    drop(tail);
+    wal.close_timeout(Duration::MAX).unwrap();
+}

@@ -264,10 +264,10 @@ impl Feed for KafkaFeed {
             self.consumer.context().let_go(&self.consumer)?;
         }
         self.commits.if_due(&self.consumer)?;
-        let deadline = Instant::now() + wait;
+        let deadline = Instant::now().checked_add(wait);
         let mut came = false;
         while block.has_room() && !self.leaving() {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.map_or(wait, |at| at.saturating_duration_since(Instant::now()));
             let patience = if came { Duration::ZERO } else { left };
             let (count, outcome) = self.poll_many(block, patience);
             came |= count > 0;

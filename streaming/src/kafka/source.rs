@@ -220,7 +220,7 @@ impl KafkaSource {
         limit: u64,
         wait: Duration,
     ) -> Result<Vec<OffsetRange>> {
-        let deadline = Instant::now() + wait;
+        let deadline = Instant::now().checked_add(wait);
         if !self.options.stop_at_end && self.looked_at.elapsed() >= LOOK_FOR_PARTITIONS {
             self.look_for_partitions()?;
         }
@@ -231,7 +231,8 @@ impl KafkaSource {
                 self.refresh(after)?;
             }
             let ranges = self.ranges(after, limit)?;
-            if !ranges.is_empty() || Instant::now() >= deadline || self.exhausted(after) {
+            let over = deadline.is_some_and(|at| Instant::now() >= at);
+            if !ranges.is_empty() || over || self.exhausted(after) {
                 return Ok(ranges);
             }
             std::thread::sleep(Duration::from_millis(5).min(wait));

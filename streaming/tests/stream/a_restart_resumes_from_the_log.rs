@@ -41,3 +41,14 @@ fn a_file_is_read_on_where_the_log_ends() {
     }
     assert_eq!(found, lines(0, 80));
 }
+
+#[test]
+fn a_source_whose_log_was_closed_has_nothing_more() {
+    let dir = tempdir().unwrap();
+    let wal = open_log(&dir.path().join("log"));
+    let mut source = WalSource::new(wal.clone(), "test");
+    wal.close().unwrap();
+    let wait = std::time::Duration::from_millis(50);
+    let ranges = source.plan(&Default::default(), 10, wait).unwrap();
+    assert!(ranges.is_empty());
+}

@@ -143,11 +143,10 @@ impl Driver {
         let due = self.committer.attested() < self.committer.durable() && state.queue.is_empty();
         let delay = shared.options.watermark_delay.filter(|_| due)?;
         let active = self.active?;
-        Some(if self.mark_now {
-            active
-        } else {
-            active + delay
-        })
+        match self.mark_now {
+            true => Some(active),
+            false => active.checked_add(delay),
+        }
     }
 
     /// G8: releases what lies beyond the cap, if there is one.

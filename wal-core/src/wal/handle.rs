@@ -92,7 +92,8 @@ impl Handle {
             state.closing = true;
             shared.work.notify_all();
             shared.room.notify_all();
-            let deadline = limit.map(|limit| (Instant::now() + limit, limit));
+            let deadline =
+                limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)));
             while let Some((deadline, limit)) = deadline.filter(|_| !state.closed) {
                 if shared.room.wait_until(&mut state, deadline).timed_out() && !state.closed {
                     return Err(Error::Timeout(limit));
