@@ -12,10 +12,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::block::block_on;
 use crate::committer::{Begun, Committer, Write};
 use crate::frame::Kind;
+use crate::generation::Generation;
 use crate::group::Group;
 use crate::planted::planted;
 use crate::request::Request;
-use crate::shared::{Shared, State, Wake};
+use crate::shared::{Shared, State, Taken, Wake};
 use crate::storage::{IoFuture, Sync};
 use crate::sync::MutexGuard;
 use crate::{Error, Lsn, SegmentId, StorageError};
@@ -120,8 +121,9 @@ pub(crate) struct Driver {
     closed: bool,
     /// Groups under way.
     groups: VecDeque<UnderWay>,
-    /// Where the append ends for which is driven, if for one.
-    own: Option<Lsn>,
+    /// The append for which is driven, if for one: where it ends, and its generation, for its LSNs
+    /// may be given out again.
+    own: Option<(Lsn, Arc<Generation>)>,
     /// Who is to be woken.
     due: Wake,
 }
@@ -168,14 +170,19 @@ impl Driver {
         }
     }
 
-    /// Drives until there is nothing to do, the log failed, or `until` is durable; then puts
+    /// Drives until there is nothing to do, the log failed, or `own` is durable; then puts
     /// the driver back and returns with the lock still held, so that no work slips in between.
     /// Whoever drives for nobody in particular makes way for a caller that waits for its turn.
-    pub(crate) fn run(mut self: Box<Self>, shared: &Shared, until: Option<Lsn>) -> Driven<'_> {
+    pub(crate) fn run<'a>(
+        mut self: Box<Self>,
+        shared: &'a Shared,
+        own: Option<&Taken>,
+    ) -> Driven<'a> {
         if let Err(Error::Storage(forked)) = shared.check_process() {
             shared.poison(forked);
         }
-        self.own = until;
+        let until = own.map(|own| own.lsns.end);
+        self.own = own.map(|own| (own.lsns.end, Arc::clone(&own.generation)));
         loop {
             let mut state = shared.state.lock();
             let reached = match until {

@@ -182,7 +182,7 @@ impl Wal {
         let inline = shared.options.linger.is_zero() && shared.storage.limits().in_flight == 1;
         let (taken, state) = shared.enqueue(append.into(), Durability::Durable, inline)?;
         if inline {
-            drive_or_join(shared, state, taken.lsns.end);
+            drive_or_join(shared, state, &taken);
         } else {
             if state.driver.is_some() {
                 shared.work.notify_one();

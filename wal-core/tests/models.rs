@@ -163,6 +163,28 @@ fn rewinds_truncations_and_holds_leave_nobody_waiting() {
     });
 }
 
+/// Who drives for an append that was taken back meanwhile writes what got its LSN: of somebody who waits.
+#[test]
+fn an_lsn_that_is_given_out_again_belongs_to_somebody_else() {
+    check(|| {
+        let wal = open(&SimStorage::new(1));
+        let (one, two, three) = (wal.clone(), wal.clone(), wal.clone());
+        let threads = [
+            thread::spawn(move || match one.append("x").and_then(|it| it.wait()) {
+                Ok(_) | Err(Error::Rewound { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }),
+            thread::spawn(move || match two.commit("y") {
+                Ok(_) | Err(Error::Rewound { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }),
+            thread::spawn(move || drop(three.rewind(Lsn::ZERO).unwrap())),
+        ];
+        threads.into_iter().for_each(|it| it.join().unwrap());
+        wal.close().unwrap();
+    });
+}
+
 /// A release beside an append that begins a segment: what is deleted may be missing at an open.
 #[test]
 fn releases_meet_appends_that_begin_a_segment() {

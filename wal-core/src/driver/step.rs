@@ -1,11 +1,13 @@
 //! What whoever drives does next.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Driver, LAZY, LAZY_BYTES, RELEASE_WAIT, Step, UnderWay, now_micros};
 use crate::Lsn;
 use crate::frame::Kind;
-use crate::planted::planted_or;
+use crate::generation::Generation;
+use crate::planted::{planted, planted_or};
 use crate::shared::{Shared, State};
 use crate::storage::Sync;
 
@@ -93,7 +95,11 @@ impl Driver {
             // A barrier is met by syncing the frame that reaches it, not each on the way.
             let end = self.committer.next().plus(group.records());
             let only = planted_or("who-joined-is-not-woken", true, group.len() == 1);
-            let alone = only && self.own == Some(end);
+            let own = |(at, generation): &(Lsn, Arc<Generation>)| {
+                let taken_back = !Arc::ptr_eq(generation, &state.generation);
+                *at == end && (!taken_back || planted("own-append-known-by-its-lsn"))
+            };
+            let alone = only && self.own.as_ref().is_some_and(own);
             self.groups.push_back(UnderWay { number, end, alone });
             let sync = state.sync_to > self.committer.durable() && end >= state.sync_to;
             return Some(Step::Records { group, sync });

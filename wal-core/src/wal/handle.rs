@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::block::block_on;
-use crate::shared::{Shared, State};
+use crate::shared::{Shared, State, Taken};
 use crate::sync::{JoinHandle, Mutex, MutexGuard};
 use crate::{Error, Lsn, Result};
 
@@ -15,11 +15,12 @@ pub(crate) struct Handle {
     pub(super) thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Drives the log until `until` is durable, if it is this caller's turn; else somebody else does.
+/// Drives the log until `own` is durable, if it is this caller's turn; else somebody else does.
 ///
 /// Who comes first while another drives becomes the *heir*: it waits for the right to drive. Where the
 /// next frame waits for a reunion, whoever completes that drives in the heir's place.
-pub(super) fn drive_or_join<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>, until: Lsn) {
+pub(super) fn drive_or_join<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>, own: &Taken) {
+    let until = own.lsns.end;
     if state.heir.is_none() {
         state = inherit(shared, state, until);
         if state.heir != Some(until) {
@@ -37,7 +38,7 @@ pub(super) fn drive_or_join<'a>(shared: &'a Shared, mut state: MutexGuard<'a, St
     };
     state.reunion = None;
     drop(state);
-    let driven = driver.run(shared, Some(until));
+    let driven = driver.run(shared, Some(own));
     let state = driven.state;
     let synced = state.sync_to <= shared.durable();
     let quiet = state.queue.is_empty() && state.timed && synced && !state.flight_woken;
