@@ -2,6 +2,7 @@
 //! asks of the log is refused at once; nothing of it is stored, and the parent goes on.
 #![cfg(unix)]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -92,5 +93,36 @@ fn a_child_does_not_wait_for_what_only_its_parent_can_store() {
     }
     queued.wait().unwrap();
     lazy.wait().unwrap();
+    wal.close().unwrap();
+}
+
+/// Who waits for its turn to drive waits for a thread that a child does not have, and locks may be held
+/// by such threads.
+#[test]
+fn a_child_made_in_the_middle_of_commits_is_refused() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, _) = Wal::open(FileStorage::open(dir.path()).unwrap(), Options::default()).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    wal.commit("of the parent").unwrap();
+                }
+            });
+        }
+        for _ in 0..30 {
+            std::thread::sleep(Duration::from_millis(3));
+            match fork().unwrap() {
+                Fork::Child => {
+                    let refused = is_refused(wal.commit("of the child"));
+                    std::process::exit(i32::from(!refused));
+                }
+                Fork::Parent(child) => assert_eq!(waitpid(child).unwrap(), 0),
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
     wal.close().unwrap();
 }

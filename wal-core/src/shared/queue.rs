@@ -22,7 +22,7 @@ const STRIDE: Duration = Duration::from_millis(4);
 
 impl Shared {
     /// Puts an append into the queue and tells which LSNs it got. A caller that drives is asked
-    /// then whether it is a fork, others are asked here.
+    /// before it takes a lock whether it is a fork: a child may find every lock held.
     pub(crate) fn enqueue(
         &self,
         append: Append<'_>,
@@ -31,6 +31,9 @@ impl Shared {
     ) -> Result<(Taken, MutexGuard<'_, State>)> {
         if append.is_empty() {
             return Err(Error::Empty);
+        }
+        if drives {
+            self.check_process()?;
         }
         let bytes = append.bytes() + append.records() * crate::frame::ENTRY_BYTES as u64;
         if append.oversized() || bytes > self.options.append_bytes {
@@ -41,7 +44,7 @@ impl Shared {
         }
         let mut state = self.wait_for_room(bytes + APPEND_OVERHEAD, durability)?;
         if !drives && state.queue.is_empty() {
-            self.check_process()?; // once for each group: it is a system call
+            self.check_process()?; // once for each group: it may be a system call
         }
         let first = state.next;
         state.next = first.plus(append.records());
