@@ -160,9 +160,7 @@ impl WalSource {
         }
         Ok(None)
     }
-}
 
-impl WalSource {
     /// Waits for the next block, for at most `limit`; of a log that is closed none comes.
     fn look(&self, limit: Duration) -> Result<()> {
         match self.wal.wait_durable(self.cursor.plus(1), limit) {
