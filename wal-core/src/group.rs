@@ -126,6 +126,11 @@ impl Group {
         self.0.len()
     }
 
+    /// How many are to be durable.
+    pub(crate) fn durable(&self) -> usize {
+        self.0.iter().filter(|append| append.durable).count()
+    }
+
     pub(crate) fn records(&self) -> u64 {
         let lengths = self.0.iter().map(|append| append.lengths.len());
         lengths.sum::<usize>() as u64

@@ -134,6 +134,40 @@ fn appends_wait_for_room() {
     });
 }
 
+/// Who fills a frame writes it, and makes way for those who wait; nobody else is left waiting.
+#[test]
+fn callers_that_fill_frames_meet_commits() {
+    check(|| {
+        let full = Options {
+            frame_bytes: 4 << 10,
+            ..options()
+        };
+        let wal = Wal::open(SimStorage::new(1), full).unwrap().0;
+        let mut threads: Vec<_> = (0..2)
+            .map(|_| {
+                let wal = wal.clone();
+                thread::spawn(move || {
+                    for _ in 0..2 {
+                        let append = wal.append_with(vec![1; 3000], Durability::Accepted);
+                        drop(append.unwrap());
+                    }
+                    drop(wal.append_with("x", Durability::Accepted).unwrap().wait());
+                })
+            })
+            .collect();
+        for way in 0..2 {
+            let wal = wal.clone();
+            threads.push(thread::spawn(move || match way {
+                0 => drop(wal.commit("y").unwrap()),
+                _ => drop(wal.append("z").unwrap().wait().unwrap()),
+            }));
+        }
+        threads.into_iter().for_each(|it| it.join().unwrap());
+        assert_eq!(wal.sync().unwrap(), Lsn::new(8));
+        wal.close().unwrap();
+    });
+}
+
 /// Taking back what is queued, cutting off what is stored, and naming a hold, beside commits.
 #[test]
 fn rewinds_truncations_and_holds_leave_nobody_waiting() {

@@ -128,7 +128,7 @@ impl SegmentFile {
     /// would hold up the commit: for them there are spares.
     pub(crate) fn prepare_for(&mut self, bytes: u64) {
         let end = self.end + bytes;
-        if end <= self.prepared || bytes > AHEAD / 8 {
+        if end <= self.prepared || bytes > AHEAD / 4 {
             return;
         }
         let ahead = self.allocated.min(end + AHEAD);

@@ -11,6 +11,7 @@ use crate::planted::planted;
 use crate::segments::{Known, SegmentInfo};
 use crate::shared::{Shared, State, Wake};
 use crate::storage::Sync;
+use crate::wal::CROWD;
 use crate::{Error, StorageError};
 
 impl Driver {
@@ -97,8 +98,19 @@ impl Driver {
     /// the lock: a caller that has reached its own LSN hands over first.
     pub(super) fn publish(&mut self, shared: &Shared) {
         let stored = self.in_order();
+        let durable = self.committer.durable();
+        let (mut ring, mut callers) = (Ring::default(), 0);
+        while let Some(group) = self.groups.pop_front_if(|group| group.end <= durable) {
+            callers += group.durable;
+            if !group.alone {
+                ring.add(group.number);
+            }
+        }
         let wakers = {
             let mut state = shared.state.lock();
+            if callers > 0 {
+                state.crowd = CROWD.contains(&(callers + state.queue.len()));
+            }
             for write in stored {
                 note_stored(&mut state, write);
             }
@@ -114,13 +126,6 @@ impl Driver {
             }
             shared.advance(&mut state, self.committer.written(), receipt)
         };
-        let mut ring = Ring::default();
-        let durable = self.committer.durable();
-        while let Some(group) = self.groups.pop_front_if(|group| group.end <= durable) {
-            if !group.alone {
-                ring.add(group.number);
-            }
-        }
         self.due.add(Wake::new(wakers, ring));
     }
 }

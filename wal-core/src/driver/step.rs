@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Driver, LAZY, LAZY_BYTES, RELEASE_WAIT, Step, UnderWay, now_micros};
+use super::{Driver, LAZY, RELEASE_WAIT, Step, UnderWay, now_micros};
 use crate::Lsn;
 use crate::frame::Kind;
 use crate::generation::Generation;
@@ -100,7 +100,13 @@ impl Driver {
                 *at == end && (!taken_back || planted("own-append-known-by-its-lsn"))
             };
             let alone = only && self.own.as_ref().is_some_and(own);
-            self.groups.push_back(UnderWay { number, end, alone });
+            let durable = group.durable();
+            self.groups.push_back(UnderWay {
+                number,
+                end,
+                durable,
+                alone,
+            });
             let sync = state.sync_to > self.committer.durable() && end >= state.sync_to;
             return Some(Step::Records { group, sync });
         }
@@ -126,7 +132,7 @@ impl Driver {
         let (linger, bytes) = if state.durable_queued {
             (shared.options.linger, shared.options.frame_bytes)
         } else {
-            (LAZY, LAZY_BYTES.min(shared.options.frame_bytes))
+            (LAZY, shared.lazy_bytes())
         };
         let hurry = state.hurry
             || state.closing
