@@ -16,7 +16,7 @@ use crate::generation::Generation;
 use crate::group::Group;
 use crate::planted::planted;
 use crate::request::Request;
-use crate::shared::{Goal, Shared, State, Taken, Wake};
+use crate::shared::{Shared, State, Taken, Wake};
 use crate::storage::{IoFuture, Sync};
 use crate::sync::MutexGuard;
 use crate::{Error, Lsn, SegmentId, StorageError};
@@ -37,6 +37,8 @@ pub(crate) use thread::committer_thread;
 
 /// How long appends that are only to be accepted wait for company, while nobody waits for them.
 const LAZY: Duration = Duration::from_millis(1);
+/// How much of them is written without waiting.
+pub(crate) const LAZY_BYTES: u64 = 256 << 10;
 
 /// So much made durable by one barrier is attested at once.
 const MARK_BYTES: u64 = 4 << 20;
@@ -121,7 +123,7 @@ pub(crate) struct Driver {
     closed: bool,
     /// Groups under way.
     groups: VecDeque<UnderWay>,
-    /// The append for whose durability is driven, if for one: where it ends, and its generation, for its LSNs
+    /// The append for which is driven, if for one: where it ends, and its generation, for its LSNs
     /// may be given out again.
     own: Option<(Lsn, Arc<Generation>)>,
     /// Who is to be woken.
@@ -170,26 +172,26 @@ impl Driver {
         }
     }
 
-    /// Drives until there is nothing to do, the log failed, or the caller's goal is reached; then puts
+    /// Drives until there is nothing to do, the log failed, or `own` is durable; then puts
     /// the driver back and returns with the lock still held, so that no work slips in between.
     /// Whoever drives for nobody in particular makes way for a caller that waits for its turn.
     pub(crate) fn run<'a>(
         mut self: Box<Self>,
         shared: &'a Shared,
-        own: Option<(&Taken, Goal)>,
+        own: Option<&Taken>,
     ) -> Driven<'a> {
         if let Err(Error::Storage(forked)) = shared.check_process() {
             shared.poison(forked);
         }
-        let waits = own.filter(|(_, goal)| *goal == Goal::Durable);
-        self.own = waits.map(|(own, _)| (own.lsns.end, Arc::clone(&own.generation)));
+        let until = own.map(|own| own.lsns.end);
+        self.own = own.map(|own| (own.lsns.end, Arc::clone(&own.generation)));
         loop {
             let mut state = shared.state.lock();
-            let reached = match own {
-                Some((own, goal)) => shared.has_reached(&state, own.lsns.end, goal),
+            let reached = match until {
+                Some(until) => shared.durable() >= until,
                 None => state.heir.is_some() && !state.closing && self.flights.is_empty(),
             };
-            if reached && waits.is_some() && state.failure.is_none() {
+            if reached && until.is_some() && state.failure.is_none() {
                 state.reunion = self.reunion.expected();
             }
             if reached || state.failure.is_some() {

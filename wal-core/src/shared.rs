@@ -22,8 +22,6 @@ mod known;
 mod news;
 mod queue;
 
-pub(crate) use queue::STRIDE;
-
 /// What the lock protects.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -49,7 +47,7 @@ pub(crate) struct State {
     pub(crate) truncations: Truncations,
     /// Number of the group that the next append joins: all that is queued at one time.
     pub(crate) group: u32,
-    /// A caller waits for its turn to drive; this is where its append ends.
+    /// A caller of `commit` waits for its turn to drive, until this LSN is durable.
     pub(crate) heir: Option<Lsn>,
     /// Many callers wait for their own append: the committer thread drives for them.
     pub(crate) crowd: bool,
@@ -145,15 +143,6 @@ pub(crate) struct Taken {
     /// How often the log had been truncated; `None` if that does not matter.
     pub(crate) truncated: Option<u64>,
     pub(crate) placed: Option<Arc<Placed>>,
-}
-
-/// What a caller drives for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Goal {
-    /// Its append is durable.
-    Durable,
-    /// It is written, or less is queued than fills a frame.
-    Relief,
 }
 
 /// Who is to be woken once the lock is free.

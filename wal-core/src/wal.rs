@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use crate::bells::Bells;
 use crate::block::block_on;
-use crate::driver::{Driver, committer_thread};
+use crate::driver::{Driver, LAZY_BYTES, committer_thread};
 use crate::group::Queue;
 use crate::planted::planted_or;
 use crate::recovery::{self, Recovery};
 use crate::retention::Retention;
-use crate::shared::{Goal, Shared, State, Taken};
+use crate::shared::{Shared, State, Taken};
 use crate::sync::{AtomicU64, Builder, Condvar, Mutex};
 use crate::truncate::Truncations;
 use crate::waiters::Waiters;
@@ -161,19 +161,15 @@ impl Wal {
     ) -> Result<Commit> {
         let shared = &self.handle.shared;
         let (taken, state) = shared.enqueue(append.into(), durability, false)?;
-        if durability == Durability::Accepted && shared.wants_relief(&state) {
-            drive_or_join(shared, state, &taken, Goal::Relief);
-        } else {
-            // What is only to be accepted waits a moment for company, so the committer thread is
-            // woken for the first of a group, and when the group is large; not for each.
-            let first = state.queue.len() == 1;
-            let large = state.queued_bytes >= shared.lazy_bytes();
-            if state.driver.is_some() && (durability == Durability::Durable || first || large) {
-                shared.work.notify_one();
-            }
-            shared.tell_awaiting(&state);
-            drop(state);
+        // What is only to be accepted waits a moment for company, so the committer thread is
+        // woken for the first of a group, and when the group is large; not for each.
+        let first = state.queue.len() == 1;
+        let large = state.queued_bytes >= LAZY_BYTES;
+        if state.driver.is_some() && (durability == Durability::Durable || first || large) {
+            shared.work.notify_one();
         }
+        shared.tell_awaiting(&state);
+        drop(state);
         Ok(Commit::new(Arc::clone(shared), taken, durability))
     }
 
@@ -189,7 +185,7 @@ impl Wal {
         let inline = shared.options.linger.is_zero() && shared.storage.limits().in_flight == 1;
         let (taken, state) = shared.enqueue(append.into(), Durability::Durable, inline)?;
         if inline {
-            drive_or_join(shared, state, &taken, Goal::Durable);
+            drive_or_join(shared, state, &taken);
         } else {
             if state.driver.is_some() {
                 shared.work.notify_one();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Driver, LAZY, RELEASE_WAIT, Step, UnderWay, now_micros};
+use super::{Driver, LAZY, LAZY_BYTES, RELEASE_WAIT, Step, UnderWay, now_micros};
 use crate::Lsn;
 use crate::frame::Kind;
 use crate::generation::Generation;
@@ -101,12 +101,13 @@ impl Driver {
             };
             let alone = only && self.own.as_ref().is_some_and(own);
             let durable = group.durable();
-            self.groups.push_back(UnderWay {
+            let under_way = UnderWay {
                 number,
                 end,
                 durable,
                 alone,
-            });
+            };
+            self.groups.push_back(under_way);
             let sync = state.sync_to > self.committer.durable() && end >= state.sync_to;
             return Some(Step::Records { group, sync });
         }
@@ -132,7 +133,7 @@ impl Driver {
         let (linger, bytes) = if state.durable_queued {
             (shared.options.linger, shared.options.frame_bytes)
         } else {
-            (LAZY, shared.lazy_bytes())
+            (LAZY, LAZY_BYTES.min(shared.options.frame_bytes))
         };
         let hurry = state.hurry
             || state.closing

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::{Goal, Shared, State, Taken, Wake};
+use super::{Shared, State, Taken, Wake};
 use crate::bells::Ring;
 use crate::group::Group;
 use crate::options::{Durability, OnFull};
@@ -17,10 +17,8 @@ const APPEND_OVERHEAD: u64 = 64;
 
 /// So many bytes in the queue are enough to keep a writer busy that writes one frame at a time.
 const AHEAD: u64 = 2 << 20;
-/// So much that is only to be accepted is written without waiting for more, where callers do not write.
-const LAZY_BYTES: u64 = 256 << 10;
-/// For so long an append waits for such a writer to begin the next frame, or to make way.
-pub(crate) const STRIDE: Duration = Duration::from_millis(4);
+/// For so long an append waits for such a writer to begin the next frame.
+const STRIDE: Duration = Duration::from_millis(4);
 
 impl Shared {
     /// Puts an append into the queue and tells which LSNs it got. A caller that drives is asked
@@ -95,42 +93,14 @@ impl Shared {
         }
     }
 
-    /// Whether callers of accepted appends write frames that they have filled.
-    fn callers_write(&self) -> bool {
-        self.options.on_full == OnFull::Wait && self.storage.limits().in_flight == 1
-    }
-
-    /// How much that is only to be accepted is written without waiting for more.
-    pub(crate) fn lazy_bytes(&self) -> u64 {
-        match self.callers_write() {
-            true => self.options.frame_bytes,
-            false => LAZY_BYTES.min(self.options.frame_bytes),
-        }
-    }
-
-    /// Whether a caller that only wants its append accepted should write what is queued.
-    pub(crate) fn wants_relief(&self, state: &State) -> bool {
-        state.queued_bytes >= self.options.frame_bytes
-            && !state.durable_queued
-            && !state.lags
-            && self.callers_write()
-    }
-
-    /// Whether a caller that drives, for an append that ends at `end`, has what it drives for.
-    pub(crate) fn has_reached(&self, state: &State, end: Lsn, goal: Goal) -> bool {
-        match goal {
-            Goal::Durable => self.durable() >= end,
-            Goal::Relief => state.written >= end || state.queued_bytes < self.options.frame_bytes,
-        }
-    }
-
     /// Whether what is queued keeps the writer busy for long, and would be cold in the processor's cache
     /// when its turn comes, as would the memory that the caller fills meanwhile: measured in docs/SPEED.md. A
     /// writer that has begun no frame for a while is not waited for: that is what the queue is for.
     fn runs_ahead(&self, state: &State) -> bool {
         !state.lags
             && state.queued_bytes >= AHEAD.max(2 * self.options.frame_bytes)
-            && self.callers_write()
+            && self.options.on_full == OnFull::Wait
+            && self.storage.limits().in_flight == 1
     }
 
     /// Takes a queued group for one frame: as much as fits, at least one append. Tells its number,

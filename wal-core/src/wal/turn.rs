@@ -7,15 +7,12 @@
 //!   Where the next frame waits for a reunion, whoever completes that drives in the heir's place.
 //! - For a *crowd* the committer thread drives. Nobody has to be woken to write the next frame, and
 //!   while it wakes those of the last one, nearly all come back and meet in the next.
-//! - Who only wants appends *accepted*, and has filled a frame, writes it: the processor has it in its
-//!   cache, and the writer that it would wait for has not.
 
 use std::ops::RangeInclusive;
-use std::time::Instant;
 
 use crate::Lsn;
 use crate::planted::planted;
-use crate::shared::{Goal, STRIDE, Shared, State, Taken};
+use crate::shared::{Shared, State, Taken};
 use crate::sync::MutexGuard;
 
 /// So many callers that each wait are a crowd. To wake more takes so long that the next frame had better
@@ -25,28 +22,21 @@ pub(crate) const CROWD: RangeInclusive<usize> = match cfg!(wal_shuttle) {
     true => 3..=192, // the models have few threads
 };
 
-/// Drives the log towards `goal`, if it is this caller's turn; else somebody else does.
-pub(super) fn drive_or_join<'a>(
-    shared: &'a Shared,
-    mut state: MutexGuard<'a, State>,
-    own: &Taken,
-    goal: Goal,
-) {
+/// Drives the log until `own` is durable, if it is this caller's turn; else somebody else does.
+pub(super) fn drive_or_join<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>, own: &Taken) {
     let until = own.lsns.end;
     if state.heir.is_none() {
-        if state.crowd && goal == Goal::Durable {
+        if state.crowd {
             if state.driver.is_some() && !planted("crowd-wakes-nobody") {
                 shared.work.notify_one();
             }
             return;
         }
-        state = inherit(shared, state, until, goal);
+        state = inherit(shared, state, until);
         if state.heir != Some(until) {
             return;
         }
         state.heir = None;
-    } else if goal == Goal::Relief {
-        return;
     } else if let Some((all, _)) = state.reunion {
         if state.next < all {
             return;
@@ -58,7 +48,7 @@ pub(super) fn drive_or_join<'a>(
     };
     state.reunion = None;
     drop(state);
-    let driven = driver.run(shared, Some((own, goal)));
+    let driven = driver.run(shared, Some(own));
     let state = driven.state;
     let synced = state.sync_to <= shared.durable();
     let quiet = state.queue.is_empty() && state.timed && synced && !state.flight_woken;
@@ -70,29 +60,19 @@ pub(super) fn drive_or_join<'a>(
 }
 
 /// Waits, as the heir, for the right to drive, and for the reunion if there is to be one. Still the heir
-/// afterwards, unless another one drives, nothing is left to do, or it took too long for mere relief.
+/// afterwards, unless another one drives or nothing is left to do.
 fn inherit<'a>(
     shared: &'a Shared,
     mut state: MutexGuard<'a, State>,
     until: Lsn,
-    goal: Goal,
 ) -> MutexGuard<'a, State> {
     state.heir = Some(until);
-    let patience = (goal == Goal::Relief).then(|| Instant::now() + STRIDE);
-    let over = |state: &State| {
-        let hopeless = state.next < until || state.failure.is_some();
-        hopeless || shared.has_reached(state, until, goal)
-    };
+    let over =
+        |state: &State| shared.durable() >= until || state.next < until || state.failure.is_some();
     while state.heir == Some(until) && !over(&state) {
-        match (state.reunion, patience) {
-            (_, None) if state.driver.is_none() => shared.turn.wait(&mut state),
-            (_, Some(patience)) if state.driver.is_none() => {
-                state.lags = shared.turn.wait_until(&mut state, patience).timed_out();
-                if state.lags || state.closing {
-                    break;
-                }
-            }
-            (Some((all, deadline)), None) if state.next < all && !state.closing => {
+        match state.reunion {
+            _ if state.driver.is_none() => shared.turn.wait(&mut state),
+            Some((all, deadline)) if state.next < all && !state.closing => {
                 if shared.turn.wait_until(&mut state, deadline).timed_out() {
                     state.reunion = None;
                     if let Some(driver) = &mut state.driver {
