@@ -175,7 +175,8 @@ impl Wal {
 
     /// Appends records atomically and blocks until they are durable. When no other append is
     /// under way, the calling thread does the I/O itself: the fastest way for a lone writer.
-    /// Of many callers, one does it for all who came while the one before was at it.
+    /// Of several callers, one does it for all who came while the one before was at it; of many, the
+    /// committer thread does.
     ///
     /// # Errors
     /// As for [`Wal::append`]; [`Error::Poisoned`] also if the write or sync fails;
