@@ -134,9 +134,9 @@ fn appends_wait_for_room() {
     });
 }
 
-/// Who fills a frame writes it, and makes way for those who wait; nobody else is left waiting.
+/// Accepted appends fill frames beside those who wait: nobody is left waiting.
 #[test]
-fn callers_that_fill_frames_meet_commits() {
+fn accepted_appends_that_fill_frames_meet_commits() {
     check(|| {
         let full = Options {
             frame_bytes: 4 << 10,
@@ -151,7 +151,8 @@ fn callers_that_fill_frames_meet_commits() {
                         let append = wal.append_with(vec![1; 3000], Durability::Accepted);
                         drop(append.unwrap());
                     }
-                    drop(wal.append_with("x", Durability::Accepted).unwrap().wait());
+                    let last = wal.append_with("x", Durability::Accepted).unwrap();
+                    last.wait().unwrap();
                 })
             })
             .collect();
