@@ -4,6 +4,7 @@
 #
 # Usage: power-cut.sh [LIVES]     how often the machine is started and killed (default 5)
 # WAL_POWER_SEED (default: the time), WAL_POWER_APPENDS: when it is killed at the latest (default 200),
+# WAL_POWER_CUTS: how many disks are rebuilt and looked at after each life (default 12),
 # WAL_POWER_ACCEL: kvm where that works (default tcg, an emulation).
 # WAL_POWER_FS: ext4 (default), or xfs with xfsprogs.
 # WAL_PLANTED: the name of a planted bug, which is to be found.
@@ -14,7 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 lives=${1:-5}
 case "$lives" in
-  *[!0-9]*) sed -n '2,11s/^# \{0,1\}//p' "$0"; [ "$lives" = --help ] && exit 0; exit 2 ;;
+  *[!0-9]*) sed -n '2,12s/^# \{0,1\}//p' "$0"; [ "$lives" = --help ] && exit 0; exit 2 ;;
 esac
 file_system=${WAL_POWER_FS:-ext4}
 . scripts/machine.sh

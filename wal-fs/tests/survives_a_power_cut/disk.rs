@@ -7,6 +7,10 @@ use std::process::Command;
 const BYTES: u64 = 64 << 20;
 const SECTOR: usize = 512;
 const FLUSH: u64 = 1;
+/// Sectors that are stored together. It is the file system's block: ext4's superblock and the commit
+/// blocks of its journal have a checksum over all of it, and with half of one it does not mount
+/// (Ye Bin, "jbd2: avoid mount failed when commit block is partial submitted", LKML, April 2024).
+const TOGETHER: usize = 2;
 
 /// SplitMix64.
 pub(crate) struct Random(pub(crate) u64);
@@ -172,8 +176,8 @@ impl Disk {
                 1 => 0..0,
                 _ if random.up_to(2) == 0 => 0..0,
                 2 => 0..whole,
-                _ if random.up_to(2) == 0 => 0..random.up_to(whole),
-                _ => random.up_to(whole)..whole,
+                _ if random.up_to(2) == 0 => 0..torn(*at, whole, random),
+                _ => torn(*at, whole, random)..whole,
             };
             cut.lost += usize::from(sectors.len() < whole);
             let bytes = sectors.start * SECTOR..sectors.end * SECTOR;
@@ -181,4 +185,10 @@ impl Disk {
         }
         cut
     }
+}
+
+/// After how many of its sectors a write of so many at this place is torn.
+fn torn(at: usize, sectors: usize, random: &mut Random) -> usize {
+    let torn = random.up_to(sectors);
+    torn.saturating_sub((at / SECTOR + torn) % TOGETHER)
 }

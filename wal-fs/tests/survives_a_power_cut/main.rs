@@ -17,9 +17,6 @@ use disk::{Disk, Random};
 use machine::Machine;
 use promises::Promises;
 
-/// Disks that are rebuilt and looked at after each life of the machine.
-const CUTS: usize = 12;
-
 fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
     let value = std::env::var(name).ok();
     value
@@ -42,6 +39,7 @@ fn what_was_acknowledged_survives_a_power_cut() {
     let work = tempfile::tempdir().unwrap();
     let mut disk = Disk::format(work.path());
     let mut promises = Promises::default();
+    let disks = setting("WAL_POWER_CUTS", 12).max(1);
     let (mut cuts, mut lost, mut acknowledged) = (0, 0, 0);
     for life in 1..=setting("WAL_POWER_ROUNDS", 5) {
         let machine = Machine::start(&parts, &disk, life);
@@ -50,10 +48,10 @@ fn what_was_acknowledged_survives_a_power_cut() {
         acknowledged += told.count();
 
         let log = disk.read_log();
-        let mut places: Vec<_> = (1..CUTS).map(|_| log.place(&mut random)).collect();
+        let mut places: Vec<_> = (1..disks).map(|_| log.place(&mut random)).collect();
         places.push(log.len()); // where it really was killed
         // One of the disks is the next life's. Nobody has recovered the log on it yet.
-        let next = random.up_to(CUTS);
+        let next = random.up_to(disks);
         let mut chosen = None;
         for (n, place) in places.into_iter().enumerate() {
             let cut = disk.cut(&log, place, &mut random);
