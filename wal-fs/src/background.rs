@@ -1,12 +1,12 @@
 //! What a commit must not wait for: filling spares, letting go of old segments. One job after the other,
-//! on a thread that lives while there are jobs.
+//! on a thread that lives as long as the writer: to start one may take longer than a commit.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::file_system::FileSystem;
 
@@ -15,21 +15,30 @@ type Job = Box<dyn FnOnce() + Send>;
 /// The background work of one log.
 pub(crate) struct Background {
     system: Arc<dyn FileSystem>,
-    queue: Arc<Mutex<Queue>>,
+    work: Arc<Work>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Told to jobs that take long.
     stop: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Work {
+    queue: Mutex<Queue>,
+    /// There are jobs, or no more, or the thread is to end.
+    news: Condvar,
 }
 
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    /// A thread takes jobs until there are none.
-    running: bool,
+    /// One was taken, and is not done yet.
+    busy: bool,
+    ended: bool,
 }
 
 impl std::fmt::Debug for Background {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let jobs = self.queue.lock().jobs.len();
+        let jobs = self.work.queue.lock().jobs.len();
         f.debug_struct("Background")
             .field("jobs", &jobs)
             .finish_non_exhaustive()
@@ -40,7 +49,7 @@ impl Background {
     pub(crate) fn new(system: &Arc<dyn FileSystem>) -> Self {
         Background {
             system: Arc::clone(system),
-            queue: Arc::default(),
+            work: Arc::default(),
             thread: Mutex::default(),
             stop: Arc::default(),
         }
@@ -53,39 +62,43 @@ impl Background {
 
     /// Has the job done some time. Never waits for one that is under way.
     pub(crate) fn submit(&self, job: Job) {
-        let running = {
-            let mut queue = self.queue.lock();
-            queue.jobs.push_back(job);
-            std::mem::replace(&mut queue.running, true)
-        };
-        if running {
-            return;
-        }
-        let queue = Arc::clone(&self.queue);
-        match self
-            .system
-            .spawn("wal-spare", Box::new(move || work(&queue)))
-        {
-            // The thread before has nothing to do any more: it need not be waited for.
-            Ok(thread) => *self.thread.lock() = thread,
+        self.work.queue.lock().jobs.push_back(job);
+        self.work.news.notify_all();
+        if !self.has_thread() {
             // No thread to be had: better late than never.
-            Err(_) => work(&self.queue),
+            while self.work.one() {}
         }
     }
 
     /// Waits until all jobs are done.
     pub(crate) fn settle(&self) {
-        let thread = self.thread.lock().take();
-        if let Some(thread) = thread {
-            let _ = thread.join(); // it does not panic
+        let mut queue = self.work.queue.lock();
+        while queue.busy || !queue.jobs.is_empty() {
+            self.work.news.wait(&mut queue);
         }
     }
 
-    /// Lets long jobs give up, and waits until all are done.
+    /// Lets long jobs give up, and waits until all are done. The thread ends; another job begins another.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
         self.settle();
+        self.work.queue.lock().ended = true;
+        self.work.news.notify_all();
+        let thread = self.thread.lock().take();
+        let _ = thread.map(JoinHandle::join); // it does not panic
+        self.work.queue.lock().ended = false;
         self.stop.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether there is a thread that takes jobs; begins one if need be.
+    fn has_thread(&self) -> bool {
+        let mut thread = self.thread.lock();
+        if thread.is_none() {
+            let work = Arc::clone(&self.work);
+            let until_ended = Box::new(move || work.until_ended());
+            *thread = self.system.spawn("wal-spare", until_ended);
+        }
+        thread.is_some()
     }
 }
 
@@ -95,17 +108,34 @@ impl Drop for Background {
     }
 }
 
-fn work(queue: &Mutex<Queue>) {
-    loop {
+impl Work {
+    fn until_ended(&self) {
+        loop {
+            while self.one() {}
+            let mut queue = self.queue.lock();
+            while queue.jobs.is_empty() {
+                if queue.ended {
+                    return;
+                }
+                self.news.wait(&mut queue);
+            }
+        }
+    }
+
+    /// Does one job, if there is one that nobody has taken.
+    fn one(&self) -> bool {
         let job = {
-            let mut queue = queue.lock();
+            let mut queue = self.queue.lock();
             let job = queue.jobs.pop_front();
-            queue.running = job.is_some();
+            queue.busy |= job.is_some();
             job
         };
-        match job {
-            Some(job) => job(),
-            None => return,
-        }
+        let Some(job) = job else {
+            return false;
+        };
+        job();
+        self.queue.lock().busy = false;
+        self.news.notify_all();
+        true
     }
 }

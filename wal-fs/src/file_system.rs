@@ -76,15 +76,9 @@ pub(crate) trait FileSystem: fmt::Debug + Send + Sync {
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn OpenFile>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Whether `spawn` runs what it is given beside the caller.
-    fn has_threads(&self) -> bool;
-    /// Runs `work` beside the caller, on a thread of this name, or at once; returns what to join,
-    /// if there is anything to.
-    fn spawn(
-        &self,
-        name: &str,
-        work: Box<dyn FnOnce() + Send>,
-    ) -> io::Result<Option<JoinHandle<()>>>;
+    /// Runs `work` beside the caller, on a thread of this name. `None`: there is no thread to be had,
+    /// and it was not begun.
+    fn spawn(&self, name: &str, work: Box<dyn FnOnce() + Send>) -> Option<JoinHandle<()>>;
 }
 
 /// The calls on an open file. Dropping it closes it, and gives up its lock.
@@ -106,6 +100,9 @@ pub(crate) trait OpenFile: fmt::Debug + Send + Sync {
     fn allocate(&self, start: u64, end: u64) -> io::Result<()>;
     fn set_length(&self, bytes: u64) -> io::Result<()>;
     fn length(&self) -> io::Result<u64>;
+    /// Says that the file was changed now. A write that comes within the same tick of the clock finds
+    /// that said already, and need not store it. Nothing depends on it.
+    fn touch(&self) {}
     /// Whether nobody else holds a lock that excludes this one.
     fn try_lock(&self, exclusive: bool) -> io::Result<bool>;
     /// Gives the lock up. It also ends when the file is closed everywhere.

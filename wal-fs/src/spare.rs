@@ -135,11 +135,6 @@ impl Spares {
         self.shared.take(path, bytes)
     }
 
-    /// Whether there is one that can be used at once.
-    pub(crate) fn has_one(&self) -> bool {
-        !self.shared.state.lock().ready.is_empty()
-    }
-
     /// What others need who work in the background.
     pub(crate) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)

@@ -108,7 +108,7 @@ impl FileStorage {
         let spares = Spares::new(&system, directory);
         Ok(FileStorage {
             directory: directory.to_owned(),
-            announced: Announced::new(&system, directory, spares.shared()),
+            announced: Announced::new(&system, directory),
             spares,
             lock: Mutex::new(None),
             names: Arc::default(),

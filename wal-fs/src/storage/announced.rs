@@ -1,6 +1,6 @@
-//! The next segment, as the log announces it: a spare gets its name, and the name becomes durable, beside
-//! the commit before. A segment then begins with two syncs, its first frame's and the seal's,
-//! instead of three.
+//! The next segment, as the log announces it: a spare gets its name before the commit that goes before it,
+//! and the name becomes durable beside that commit and the segment's first frame. A segment then begins
+//! with two syncs one after the other, its first frame's and the seal's, instead of three.
 //!
 //! Until its first frame is there the file is, to every reader, a segment without a header, as one that a
 //! kill leaves at that moment. If the log goes on elsewhere it is made a spare again, durably, before
@@ -11,18 +11,18 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
+use wal_core::Position;
 use wal_core::planted::planted;
-use wal_core::{Position, StorageError};
 
-use super::{FileStorage, Outcome, Writing, sync_names};
-use crate::directory;
+use super::{FileStorage, Outcome, sync_names};
 use crate::file_system::{Access, FileSystem};
 use crate::segment_file::SegmentFile;
-use crate::spare;
 
-/// Who names what is announced: a thread, for to start one costs as much as a commit.
+/// The file that was made for what was announced, and who makes its name durable: a thread, for to
+/// start one costs as much as a commit.
 #[derive(Debug)]
 pub(super) struct Announced {
+    file: Mutex<Option<(Position, SegmentFile)>>,
     namer: Arc<Namer>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -31,70 +31,72 @@ pub(super) struct Announced {
 struct Namer {
     system: Arc<dyn FileSystem>,
     directory: PathBuf,
-    spares: Arc<spare::Shared>,
-    slot: Mutex<Slot>,
+    name: Mutex<Name>,
     news: Condvar,
 }
 
+/// How far the newest name is.
 #[derive(Debug, Default)]
-enum Slot {
+enum Name {
+    /// Durable, as far as anybody knows.
     #[default]
-    Empty,
-    Wanted(Position),
-    BeingMade,
-    Made(Position, Made),
+    Settled,
+    Made,
+    BeingSynced,
+    Synced(Outcome<()>),
     /// The log ends.
     Stopped,
-}
-
-/// What has become of an announcement.
-#[derive(Debug)]
-enum Made {
-    /// A file whose name is durable.
-    Named(SegmentFile),
-    /// There was no spare, or it could not be renamed; whether it has the name is in doubt then.
-    Nothing { doubtful: bool },
-    /// The directory could not be synced.
-    Failed(StorageError),
 }
 
 impl FileStorage {
     pub(super) fn announce_now(&self, at: Position) {
         // Without a spare, all that can be done is done as well later. And a name that is not durable
         // must not get a successor.
+        let mut writing = self.writing.lock();
         let taken = self.names.lock().contains_key(&at.segment);
-        let doubtful = self.writing.lock().unsynced_names;
-        if !taken && !doubtful && self.spares.has_one() {
-            self.announced.ask_for(at);
+        if taken || writing.unsynced_names || !self.announced.is_settled() {
+            return;
+        }
+        let path = self.path(at.segment, at.lsn);
+        match self.spares.take(&path, 0) {
+            Ok(None) => {}
+            Ok(Some((file, bytes))) => {
+                file.touch();
+                let mut file = SegmentFile::new(file, bytes, bytes);
+                file.set_through(self.system.open(&path, Access::Through).ok());
+                self.announced.is_named(at, file);
+            }
+            // Whether it has the name is in doubt.
+            Err(_) => writing.unsynced_names = true,
         }
     }
 
-    /// The file for a segment that begins now, if it was announced and made.
-    pub(super) fn take_announced(
-        &self,
-        writing: &mut Writing,
-        at: Position,
-        bytes: u64,
-    ) -> Outcome<Option<SegmentFile>> {
-        match self.announced.take() {
+    /// The file for a segment that begins now, if it was announced and made. Its name may not be
+    /// durable before [`announced_name`](Self::announced_name) has said so.
+    pub(super) fn take_announced(&self, at: Position, bytes: u64) -> Outcome<Option<SegmentFile>> {
+        match self.announced.file.lock().take() {
             None => Ok(None),
-            Some((place, Made::Named(file))) if place == at && file.has_room(bytes) => {
+            Some((place, file)) if place == at && file.has_room(bytes) => {
                 self.names.lock().insert(at.segment, at.lsn);
                 Ok(Some(file))
             }
-            Some((_, Made::Named(_))) if planted("announced-name-left-behind") => Ok(None),
-            Some((place, Made::Named(_))) => self.give_back(place).map(|()| None),
-            Some((_, Made::Nothing { doubtful })) => {
-                writing.unsynced_names |= doubtful;
-                Ok(None)
-            }
-            Some((_, Made::Failed(cause))) => Err(cause),
+            Some(_) if planted("announced-name-left-behind") => Ok(None),
+            Some((place, _)) => self.give_back(place).map(|()| None),
+        }
+    }
+
+    /// Waits until the name of the file that was taken is durable.
+    pub(super) fn announced_name(&self) -> Outcome<()> {
+        match planted("announced-name-not-waited-for") {
+            true => Ok(()),
+            false => self.announced.namer.wait(),
         }
     }
 
     /// The log ends, and what was announced does not come.
     pub(super) fn take_back_announced(&self) {
-        if let Some((place, Made::Named(_))) = self.announced.stop() {
+        self.announced.stop();
+        if let Some((place, _)) = self.announced.file.lock().take() {
             // What is left is a segment without a header, which the next open deletes.
             let _ = self.give_back(place);
         }
@@ -102,6 +104,7 @@ impl FileStorage {
 
     /// Durably takes the name away.
     fn give_back(&self, at: Position) -> Outcome<()> {
+        self.announced_name()?;
         let spares = self.spares.shared();
         let retired = spares.retire(&self.path(at.segment, at.lsn));
         let retired = retired.map_err(|cause| self.broken("renaming", at.segment, cause))?;
@@ -112,116 +115,115 @@ impl FileStorage {
 }
 
 impl Announced {
-    pub(super) fn new(
-        system: &Arc<dyn FileSystem>,
-        directory: &Path,
-        spares: Arc<spare::Shared>,
-    ) -> Self {
+    pub(super) fn new(system: &Arc<dyn FileSystem>, directory: &Path) -> Self {
         let namer = Namer {
             system: Arc::clone(system),
             directory: directory.to_owned(),
-            spares,
-            slot: Mutex::default(),
+            name: Mutex::default(),
             news: Condvar::new(),
         };
         Announced {
+            file: Mutex::default(),
             namer: Arc::new(namer),
             thread: Mutex::default(),
         }
     }
 
-    /// Does nothing while an earlier announcement was not taken.
-    fn ask_for(&self, at: Position) {
+    fn is_settled(&self) -> bool {
+        matches!(*self.namer.name.lock(), Name::Settled)
+    }
+
+    /// This file has its name, which is to become durable.
+    fn is_named(&self, at: Position, file: SegmentFile) {
+        *self.file.lock() = Some((at, file));
         let namer = &self.namer;
-        {
-            let mut slot = namer.slot.lock();
-            if !matches!(*slot, Slot::Empty) {
-                return;
-            }
-            *slot = Slot::Wanted(at);
-        }
-        if !namer.system.has_threads() {
-            let _ = namer.once();
-            return;
-        }
+        *namer.name.lock() = Name::Made;
         namer.news.notify_all();
         let mut thread = self.thread.lock();
         if thread.is_none() {
             let namer = Arc::clone(namer);
-            // If there is none to be had, what is wanted is taken back when it is to be used.
             let work = Box::new(move || while namer.once() {});
-            let spawned = self.namer.system.spawn("wal-namer", work);
-            *thread = spawned.unwrap_or_default();
+            *thread = self.namer.system.spawn("wal-namer", work);
+        }
+        // Where there are no threads: at once, or by who waits for it. Beside a thread both happen.
+        if thread.is_none() && at.segment.get().is_multiple_of(2) {
+            namer.sync();
         }
     }
 
-    /// What was announced last. Waits for what is being made; what nobody has begun with is given up.
-    fn take(&self) -> Option<(Position, Made)> {
-        let mut slot = self.namer.slot.lock();
-        while matches!(*slot, Slot::BeingMade) {
-            self.namer.news.wait(&mut slot);
-        }
-        match std::mem::take(&mut *slot) {
-            Slot::Made(at, made) => Some((at, made)),
-            _ => None,
-        }
-    }
-
-    /// As `take`; afterwards nothing touches the directory any more.
-    fn stop(&self) -> Option<(Position, Made)> {
-        let last = self.take();
-        *self.namer.slot.lock() = Slot::Stopped;
+    /// Afterwards nothing touches the directory any more.
+    fn stop(&self) {
+        let _ = self.namer.wait();
+        *self.namer.name.lock() = Name::Stopped;
         self.namer.news.notify_all();
         let thread = self.thread.lock().take();
         let _ = thread.map(JoinHandle::join); // it does not panic
-        *self.namer.slot.lock() = Slot::Empty;
-        last
+        *self.namer.name.lock() = Name::Settled;
     }
 }
 
 impl Namer {
-    /// Waits for one that is wanted, and makes it; `false` when the log ends.
+    /// Waits for a name, and makes it durable; `false` when the log ends.
     fn once(&self) -> bool {
-        let at = {
-            let mut slot = self.slot.lock();
+        {
+            let mut name = self.name.lock();
             loop {
-                match *slot {
-                    Slot::Wanted(at) => {
-                        *slot = Slot::BeingMade;
-                        break at;
-                    }
-                    Slot::Stopped => return false,
-                    _ => self.news.wait(&mut slot),
+                match *name {
+                    Name::Made => break,
+                    Name::Stopped => return false,
+                    _ => self.news.wait(&mut name),
                 }
             }
-        };
-        let made = self.make(at);
-        *self.slot.lock() = Slot::Made(at, made);
-        self.news.notify_all();
+        }
+        self.sync();
         true
     }
 
-    fn make(&self, at: Position) -> Made {
-        let name = directory::file_name(at.segment, at.lsn);
-        let path = self.directory.join(name);
-        let (file, bytes) = match self.spares.take(&path, 0) {
-            Ok(Some(taken)) => taken,
-            Ok(None) => return Made::Nothing { doubtful: false },
-            Err(_) => return Made::Nothing { doubtful: true },
-        };
-        if !planted("announced-name-not-synced")
-            && let Err(cause) = sync_names(self.system.as_ref(), &self.directory)
-        {
-            return Made::Failed(cause);
+    /// Waits until the newest name is durable. Nobody has begun with it: then that is done here.
+    fn wait(&self) -> Outcome<()> {
+        let mut name = self.name.lock();
+        loop {
+            match std::mem::take(&mut *name) {
+                Name::Settled => return Ok(()),
+                Name::Synced(outcome) => return outcome,
+                Name::Made => {
+                    *name = Name::Made;
+                    drop(name);
+                    self.sync();
+                    name = self.name.lock();
+                }
+                Name::BeingSynced => {
+                    *name = Name::BeingSynced;
+                    self.news.wait(&mut name);
+                }
+                Name::Stopped => {
+                    *name = Name::Stopped;
+                    return Ok(());
+                }
+            }
         }
-        let mut file = SegmentFile::new(file, bytes, bytes);
-        file.set_through(self.system.open(&path, Access::Through).ok());
-        Made::Named(file)
+    }
+
+    /// Makes the name durable, unless somebody else has begun to.
+    fn sync(&self) {
+        {
+            let mut name = self.name.lock();
+            if !matches!(*name, Name::Made) {
+                return;
+            }
+            *name = Name::BeingSynced;
+        }
+        let synced = match planted("announced-name-not-synced") {
+            true => Ok(()),
+            false => sync_names(self.system.as_ref(), &self.directory),
+        };
+        *self.name.lock() = Name::Synced(synced);
+        self.news.notify_all();
     }
 }
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        let _ = self.stop();
+        self.stop();
     }
 }

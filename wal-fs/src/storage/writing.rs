@@ -23,6 +23,9 @@ impl FileStorage {
         if at.segment >= writing.deleted_before {
             self.write(&mut writing, at, frame, bytes, sync)?;
         }
+        if at.offset == 0 {
+            self.announced_name()?;
+        }
         match sync {
             Sync::Yes => self.sync_all(&mut writing),
             Sync::No => Ok(()),
@@ -31,7 +34,7 @@ impl FileStorage {
 
     /// Makes room for the first frame of a new segment.
     fn begin(&self, writing: &mut Writing, at: Position, bytes: u64) -> Outcome<()> {
-        let announced = self.take_announced(writing, at, bytes)?;
+        let announced = self.take_announced(at, bytes)?;
         // So that a crash leaves at most the newest name in doubt.
         if writing.unsynced_names {
             self.sync_all(writing)?;
