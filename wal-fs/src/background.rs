@@ -104,7 +104,20 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        self.stop();
+        let mut thread = self.thread.lock();
+        let here = std::thread::current().id();
+        let in_a_job = thread.take_if(|thread| thread.thread().id() == here);
+        drop(thread);
+        match in_a_job {
+            None => self.stop(),
+            // A job that wakes its log may be the last to hold it, and cannot wait for itself. What is
+            // left to do the next writer does.
+            Some(_) => {
+                let mut queue = self.work.queue.lock();
+                queue.jobs.clear();
+                queue.ended = true;
+            }
+        }
     }
 }
 
@@ -137,5 +150,35 @@ impl Work {
         self.queue.lock().busy = false;
         self.news.notify_all();
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{RecvTimeoutError, channel};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::os::Os;
+
+    #[test]
+    fn a_job_may_be_the_last_that_holds_it() {
+        let system: Arc<dyn FileSystem> = Arc::new(Os);
+        let background = Arc::new(Background::new(&system));
+        let (begin, begun) = channel::<()>();
+        let (end, ended) = channel::<()>();
+        let held = Arc::clone(&background);
+        background.submit(Box::new(move || {
+            let _ = begun.recv();
+            drop(held);
+            drop(end);
+        }));
+        let (never, not_done) = channel::<()>();
+        background.submit(Box::new(move || drop(never.send(()))));
+        drop(background);
+        drop(begin);
+        let waited = ended.recv_timeout(Duration::from_secs(60));
+        assert_eq!(waited, Err(RecvTimeoutError::Disconnected), "it hangs");
+        assert!(not_done.recv().is_err(), "nothing is done afterwards");
     }
 }
