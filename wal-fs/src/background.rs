@@ -174,7 +174,9 @@ mod tests {
             drop(end);
         }));
         let (never, not_done) = channel::<()>();
-        background.submit(Box::new(move || drop(never.send(()))));
+        background.submit(Box::new(move || {
+            let _ = never.send(());
+        }));
         drop(background);
         drop(begin);
         let waited = ended.recv_timeout(Duration::from_secs(60));
