@@ -5,8 +5,8 @@
 //! cargo run --release -p wal-fs --example flat -- 100000000   # records; default 1000000
 //! ```
 //!
-//! Writes 24 bytes for each record, in a temporary directory of the current one. Prints the
-//! cost of an append in tenths of each run, and the last compared with the first.
+//! Writes 24 bytes for each record, in a temporary directory of the current one. Each log is measured in
+//! turn with a new one, a tenth each at a time: the speed of a machine may change meanwhile.
 
 use std::error::Error;
 use std::time::Instant;
@@ -32,43 +32,55 @@ fn main() -> Outcome<()> {
         Ok(Wal::open(storage, options)?.0)
     };
 
-    let wal = open("records", Options::default().segment_bytes)?;
-    report(
-        &format!("{records} records of 16 bytes"),
-        &tenths(&wal, records)?,
-    );
+    let whole = Options::default().segment_bytes;
+    let each = (records / 100).max(20_000);
 
-    // Each segment of 64 KiB holds about 1,600 such records: so many for 10,000 segments.
-    let small = open("segments", 64 << 10)?;
-    let few = tenths(&small, records / 10)?;
-    while small.stats().stored_bytes < 10_000 * (48 << 10) {
-        append(&small, 10_000)?;
+    let long = open("long", whole)?;
+    let costs: Result<Vec<f64>, _> = (0..10).map(|_| cost(&long, records / 10)).collect();
+    let costs: Vec<_> = costs?.iter().map(|cost| format!("{cost:.0}")).collect();
+    let listed = costs.join(", ");
+    println!("{records} records of 16 bytes, in tenths: {listed} ns an append");
+    compare("a new log, and this one", &open("new", whole)?, &long, each)?;
+
+    // Each segment of 64 KiB holds about 1,600 such records.
+    let many = open("many", 64 << 10)?;
+    while many.stats().stored_bytes < 10_000 * (48 << 10) {
+        append(&many, 10_000)?;
     }
-    let many = tenths(&small, records / 10)?;
-    compare("few segments of 64 KiB, then 10,000", &few, &many);
+    let few = open("few", 64 << 10)?;
+    compare("few segments of 64 KiB, and 10,000", &few, &many, each)?;
 
-    let without = tenths(&wal, records / 10)?;
-    let end = wal.sync()?;
+    let held = open("held", whole)?;
+    append(&held, 100_000)?;
+    let end = held.sync()?;
     let holds: Result<Vec<Hold>, _> = (0..1000)
-        .map(|index| wal.hold(Lsn::new(end.get() * index / 1000)))
+        .map(|index| held.hold(Lsn::new(end.get() * index / 1000)))
         .collect();
     let holds = holds?;
-    let with = tenths(&wal, records / 10)?;
-    compare(&format!("no hold, then {}", holds.len()), &without, &with);
+    let what = format!("no hold, and {}", holds.len());
+    compare(&what, &open("free", whole)?, &held, each)?;
     Ok(())
 }
 
-/// Nanoseconds for one append, in each tenth of a run.
-fn tenths(wal: &Wal, records: u64) -> Outcome<Vec<f64>> {
-    let each = (records / 10).max(1);
-    let mut costs = Vec::with_capacity(10);
+/// Both logs in turn, ten times.
+fn compare(what: &str, one: &Wal, other: &Wal, records: u64) -> Outcome<()> {
+    let (mut first, mut second) = (Vec::new(), Vec::new());
     for _ in 0..10 {
-        let begun = Instant::now();
-        append(wal, each)?;
-        wal.sync()?;
-        costs.push(begun.elapsed().as_nanos() as f64 / each as f64);
+        first.push(cost(one, records)?);
+        second.push(cost(other, records)?);
     }
-    Ok(costs)
+    let ratios: Vec<_> = second.iter().zip(&first).map(|(b, a)| b / a).collect();
+    let (before, after, ratio) = (median(&first), median(&second), median(&ratios));
+    println!("{what}: {before:.0} ns, {after:.0} ns an append: {ratio:.2}");
+    Ok(())
+}
+
+/// Nanoseconds for one append, the sync at the end included.
+fn cost(wal: &Wal, records: u64) -> Outcome<f64> {
+    let begun = Instant::now();
+    append(wal, records)?;
+    wal.sync()?;
+    Ok(begun.elapsed().as_nanos() as f64 / records as f64)
 }
 
 fn append(wal: &Wal, records: u64) -> Outcome<()> {
@@ -77,27 +89,6 @@ fn append(wal: &Wal, records: u64) -> Outcome<()> {
         drop(wal.append_with(&record, Durability::Accepted)?);
     }
     Ok(())
-}
-
-fn report(what: &str, costs: &[f64]) {
-    let listed: Vec<_> = costs.iter().map(|cost| format!("{cost:.0}")).collect();
-    let ratio = costs
-        .last()
-        .zip(costs.first())
-        .map(|(last, first)| last / first);
-    println!(
-        "{what}: {} ns an append in each tenth; the last is {:.2} of the first",
-        listed.join(", "),
-        ratio.unwrap_or(f64::NAN)
-    );
-}
-
-fn compare(what: &str, before: &[f64], after: &[f64]) {
-    let (before, after) = (median(before), median(after));
-    println!(
-        "{what}: {before:.0} ns, {after:.0} ns an append: {:.2}",
-        after / before
-    );
 }
 
 fn median(costs: &[f64]) -> f64 {
