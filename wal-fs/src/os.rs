@@ -161,8 +161,8 @@ fn no_file(kind: Kind) -> io::Error {
 
 /// The system refuses a directory or a symbolic link in words of its own, or in none.
 fn explain(path: &Path, cause: io::Error) -> io::Error {
-    match fs::symlink_metadata(path).map(|found| kind(found.file_type())) {
-        Ok(found) if found != Kind::File => no_file(found),
+    match look_at(path) {
+        Ok((found, _)) if found != Kind::File => no_file(found),
         _ => cause,
     }
 }

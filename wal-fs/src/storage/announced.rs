@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use wal_core::Position;
 use wal_core::planted::planted;
 
@@ -183,22 +183,14 @@ impl Namer {
     fn wait(&self) -> Outcome<()> {
         let mut name = self.name.lock();
         loop {
-            match std::mem::take(&mut *name) {
-                Name::Settled => return Ok(()),
-                Name::Synced(outcome) => return outcome,
-                Name::Made => {
-                    *name = Name::Made;
-                    drop(name);
-                    self.sync();
-                    name = self.name.lock();
-                }
-                Name::BeingSynced => {
-                    *name = Name::BeingSynced;
-                    self.news.wait(&mut name);
-                }
-                Name::Stopped => {
-                    *name = Name::Stopped;
-                    return Ok(());
+            match *name {
+                Name::Settled | Name::Stopped => return Ok(()),
+                Name::Made => MutexGuard::unlocked(&mut name, || self.sync()),
+                Name::BeingSynced => self.news.wait(&mut name),
+                Name::Synced(_) => {
+                    if let Name::Synced(outcome) = std::mem::take(&mut *name) {
+                        return outcome;
+                    }
                 }
             }
         }
